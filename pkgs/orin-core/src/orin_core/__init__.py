@@ -1,0 +1,1 @@
+"""What Orinix's commands share."""

@@ -1,0 +1,63 @@
+"""Pictures in, results out."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from orin_core.cli import UserError
+from orin_core.picture import load_picture
+from orin_core.result import write_json
+
+
+def test_a_picture_is_turned_upright_and_rgb(tmp_path: Path) -> None:
+    file = tmp_path / "sideways.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turned by 90 degrees
+    Image.new("L", (40, 20), 200).save(file, exif=exif)
+    picture = load_picture(file)
+    assert (picture.mode, picture.size) == ("RGB", (20, 40))
+
+
+def test_mistakes_with_pictures(tmp_path: Path) -> None:
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    cut = tmp_path / "cut.png"
+    Image.effect_noise((64, 64), 50).save(cut)
+    cut.write_bytes(cut.read_bytes()[:200])
+    for file, words in (
+        (tmp_path / "missing.jpg", "no such picture"),
+        (text, "not a picture"),
+        (cut, "cannot be read"),
+        (tmp_path, "cannot be read"),
+    ):
+        with pytest.raises(UserError, match=words) as caught:
+            load_picture(file)
+        assert str(caught.value).startswith(str(file))
+
+
+@given(data=st.binary(max_size=400), head=st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n"]))
+@settings(max_examples=200, deadline=None)
+def test_hostile_bytes_are_never_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, head: bytes
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "hostile"
+    file.write_bytes(head + data)
+    with pytest.raises(UserError):
+        load_picture(file)
+
+
+def test_results_carry_the_machine(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    write_json(file, [{"network": "vgg16", "median_seconds": 1.5}])
+    content = json.loads(file.read_text())
+    assert content["rows"] == [{"network": "vgg16", "median_seconds": 1.5}]
+    assert {"cpu", "kernel", "python", "tinygrad"} <= content["machine"].keys()
+
+
+def test_a_result_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        write_json(tmp_path / "no folder" / "result.json", [])
