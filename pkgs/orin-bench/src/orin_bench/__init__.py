@@ -1,0 +1,1 @@
+"""Benchmarks of tinygrad, written for the Jetson AGX Orin and run anywhere."""

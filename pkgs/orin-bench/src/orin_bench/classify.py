@@ -1,0 +1,23 @@
+"""What a trained network sees in a picture."""
+
+from pathlib import Path
+
+from orin_bench.imagenet import preprocess, top_classes
+from orin_bench.inference import Inference
+from orin_bench.networks import NETWORKS
+from orin_bench.weights import load_weights
+from orin_core.picture import load_picture
+from orin_core.table import Table
+
+
+def classify(name: str, weights: Path, image: Path, device: str, dtype: str) -> None:
+    """Print the five likeliest ImageNet classes of `image` by network `name`."""
+    picture = preprocess(load_picture(image))
+    network = NETWORKS[name]()
+    load_weights(network, weights)
+    inference = Inference(network, device, dtype, batch=1)
+    inference.feed(picture)
+    table = Table({"class": 30, "probability": 6})
+    for label, probability in top_classes(inference.scores()[0]):
+        table.row([label, f"{probability:.1%}"])
+    print()

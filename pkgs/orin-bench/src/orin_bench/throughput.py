@@ -1,0 +1,126 @@
+"""How fast networks run: one row of the table per network, device, dtype, batch and engine."""
+
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from orin_bench.inference import Inference
+from orin_bench.layers import Layer
+from orin_bench.network import count_macs, randomize
+from orin_bench.networks import NETWORKS
+from orin_bench.peaks import peak
+from orin_bench.torch_rates import Rate, TorchWorker
+from orin_bench.weights import load_weights
+from orin_core.cli import UserError
+from orin_core.machine import facts
+from orin_core.progress import progress
+from orin_core.table import Table
+from orin_core.timing import measure
+
+COLUMNS = {
+    "network": 15,
+    "engine": 13,
+    "dtype": 7,
+    "batch": 3,
+    "median ms": 8,
+    "p95 ms": 8,
+    "spread": 6,
+    "images/s": 8,
+    "TFLOP/s": 7,
+    "of peak": 6,
+    "compile s": 6,
+    "memory MB": 6,
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    network: str
+    device: str
+    dtype: str
+    batch: int
+
+
+def benchmark(
+    cases: Sequence[Case],
+    weights: Path | None,
+    warmup: int,
+    repetitions: int,
+    *,
+    versus_torch: bool,
+) -> list[dict[str, Any]]:
+    """Measure every case, printing each row as it is known; the rows are in SI units."""
+    machine = facts()
+    table = Table(COLUMNS)
+    rows = []
+    with closing(TorchWorker()) if versus_torch else nullcontext() as torch:
+        for case in cases:
+            network = NETWORKS[case.network]()
+            if weights:
+                load_weights(network, weights)
+            else:
+                randomize(network)
+            flops = 2 * case.batch * count_macs(network)
+            rates = [_measure(network, case, warmup, repetitions)]
+            if torch and case.device != "CPU":
+                rates += torch.rates(case.network, case.dtype, case.batch, warmup, repetitions)
+            for rate in rates:
+                rows.append(_row(case, rate, flops, peak(machine, case.device, case.dtype)))
+                table.row(_cells(rows[-1]))
+    return rows
+
+
+def _measure(network: Layer, case: Case, warmup: int, repetitions: int) -> Rate:
+    title = f"{case.network} {case.dtype} batch {case.batch}"
+    with progress(title, warmup + repetitions) as tick:
+        try:
+            inference = Inference(network, case.device, case.dtype, case.batch)
+        except MemoryError as error:
+            raise UserError(f"{title} does not fit: {error} Give a smaller --batch") from None
+        timing = measure(
+            inference.step,
+            inference.synchronize,
+            warmup=warmup,
+            repetitions=repetitions,
+            tick=tick,
+        )
+    engine = f"tinygrad {case.device}"
+    return Rate(engine, inference.compile_seconds, inference.memory, timing)
+
+
+def _row(case: Case, rate: Rate, flops: int, peak: float | None) -> dict[str, Any]:
+    timing = rate.timing
+    achieved = flops / timing.median
+    return {
+        **asdict(case),
+        "engine": rate.engine,
+        "median_seconds": timing.median,
+        "p95_seconds": timing.p95,
+        "spread": timing.spread,
+        "images_per_second": case.batch / timing.median,
+        "flop_per_second": achieved,
+        "share_of_peak": achieved / peak if peak else None,
+        "compile_seconds": rate.compile_seconds,
+        "memory_bytes": rate.memory,
+        "seconds": timing.seconds,
+    }
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    share = row["share_of_peak"]
+    return [
+        row["network"],
+        row["engine"],
+        row["dtype"],
+        str(row["batch"]),
+        f"{row['median_seconds'] * 1e3:.3f}",
+        f"{row['p95_seconds'] * 1e3:.3f}",
+        f"{row['spread']:.1%}",
+        f"{row['images_per_second']:.1f}",
+        f"{row['flop_per_second'] / 1e12:.3f}",
+        "-" if share is None else f"{share:.1%}",
+        f"{row['compile_seconds']:.1f}",
+        f"{row['memory_bytes'] / 1e6:.0f}",
+    ]

@@ -1,0 +1,145 @@
+"""bench-cnn as a user runs it: a table, a file, a classified picture, and mistakes in one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+from tinygrad.nn.state import get_state_dict
+
+from orin_bench.network import randomize
+from orin_bench.networks import NETWORKS
+
+BENCH_CNN = [
+    sys.executable,
+    "-c",
+    "import sys; sys.argv[0] = 'bench-cnn'; from orin_bench.cnn import main; main()",
+]
+
+
+def finish(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*BENCH_CNN, *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def save(name: str, file: Path, **changed: np.ndarray) -> Path:
+    """Random weights of network `name`, as torchvision would name them."""
+    network = NETWORKS[name]()
+    randomize(network)
+    tensors = {key: tensor.numpy() for key, tensor in get_state_dict(network).items()}
+    tensors |= {key.replace("__", "."): value for key, value in changed.items()}
+    save_file(tensors, file)
+    return file
+
+
+def test_prints_a_row_and_writes_it(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    arguments = ["--network", "resnet18", "--device", "cpu", "--batch", "1,2"]
+    done = finish(*arguments, "--warmup", "1", "--repetitions", "3", "--json", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert [line.count("|") for line in lines] == [13] * 4
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["batch"] for row in rows] == [1, 2]
+    for row, line in zip(rows, lines[2:], strict=True):
+        assert len(row["seconds"]) == 3
+        assert row["images_per_second"] == pytest.approx(row["batch"] / row["median_seconds"])
+        assert row["flop_per_second"] == pytest.approx(
+            2 * 1.814073344e9 * row["batch"] / row["median_seconds"]
+        )
+        assert f"{row['images_per_second']:.1f}" in line
+        # 11.7 million float32 parameters and what they compute with.
+        assert 46e6 < row["memory_bytes"] < 200e6
+
+
+def test_classifies_a_picture(tmp_path: Path) -> None:
+    """A network whose last bias favours one class must name that class, and surely."""
+    bias = np.zeros(1000, np.float32)
+    bias[207] = 1000.0  # ImageNet's class 207
+    weights = save("resnet18", tmp_path / "weights.safetensors", fc__bias=bias)
+    picture = tmp_path / "picture.png"
+    Image.effect_noise((300, 400), 80).save(picture)
+    done = finish(
+        "--network", "resnet18", "--device", "cpu", "--repetitions", "1",
+        "--weights", str(weights), "--image", str(picture),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first = done.stdout.splitlines()[2]
+    assert "golden retriever" in first
+    assert "100.0%" in first
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    resnet18 = save("resnet18", folder / "resnet18.safetensors")
+    save("resnet18", folder / "extra.safetensors", another=np.zeros(1, np.float32))
+    (folder / "cut.safetensors").write_bytes(resnet18.read_bytes()[:5000])
+    (folder / "text.jpg").write_text("no picture")
+    Image.new("RGB", (8, 8)).save(folder / "picture.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--bogus", "No such option: --bogus"),
+        ("--network alexnet", "unknown network 'alexnet': choose all, resnet18, resnet50"),
+        ("--device tpu", "unknown device 'tpu': choose auto, nv, cuda, cpu"),
+        ("--dtype int8", "unknown dtype 'int8': choose all, float16, float32"),
+        ("--batch 0", "--batch '0': give positive whole numbers"),
+        ("--batch 1,x", "--batch '1,x'"),
+        ("--repetitions 0", "--repetitions"),
+        ("--versus jax", "unknown --versus 'jax': choose torch"),
+        ("--image {}/picture.png", "--image needs trained --weights"),
+        ("--weights {}/resnet18.safetensors", "name it with --network"),
+        ("--network vgg16 --weights {}/none", "none: no such weights file"),
+        ("--network vgg16 --weights {}/cut.safetensors", "cut.safetensors: not a readable"),
+        ("--network vgg16 --weights {}/text.jpg", "text.jpg: not a readable safetensors file"),
+        ("--network vgg16 --weights {}", "not a readable safetensors file"),
+        (
+            "--network resnet50 --weights {}/resnet18.safetensors",
+            "resnet18.safetensors: another network's weights: lacks layer1.0.conv3.weight (and ",
+        ),
+        (
+            "--network resnet18 --weights {}/extra.safetensors",
+            "extra.safetensors: another network's weights: has another besides",
+        ),
+        (
+            "--network resnet18 --weights {0}/resnet18.safetensors --image {0}/none.png",
+            "none.png: no such picture",
+        ),
+        (
+            "--network resnet18 --weights {0}/resnet18.safetensors --image {0}/text.jpg",
+            "text.jpg: not a picture",
+        ),
+        ("--network resnet18 --repetitions 1 --json {}/no/such.json", "cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: str, words: str, files: Path) -> None:
+    done = finish("--device", "cpu", *arguments.format(files).split())
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert done.stderr.startswith("bench-cnn: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_ctrl_c_ends_cleanly() -> None:
+    with subprocess.Popen(
+        [*BENCH_CNN, "--device", "cpu", "--repetitions", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout and process.stdout.readline().startswith("| network")
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "bench-cnn: stopped\n"

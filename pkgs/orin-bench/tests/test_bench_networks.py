@@ -1,0 +1,86 @@
+"""The networks are the published ones, and folding changes nothing but their speed."""
+
+import numpy as np
+import pytest
+from tinygrad import Tensor, dtypes
+from tinygrad.nn.state import get_state_dict
+
+from orin_bench import cnn
+from orin_bench.inference import Inference
+from orin_bench.layers import BatchNorm2d, Conv2d, Linear, Sequential, max_pool
+from orin_bench.network import INPUT, count_macs, fold_batchnorm, parameter_count, walk
+from orin_bench.networks import NETWORKS
+from trained_network import trained
+
+
+def test_the_command_names_every_network() -> None:
+    assert list(NETWORKS) == list(cnn.NETWORKS)
+
+
+# Parameters and multiply-accumulates (in units of 10^9) from torchvision's table of models.
+@pytest.mark.parametrize(
+    ("name", "parameters", "gmacs"),
+    [
+        ("resnet18", 11_689_512, 1.81),
+        ("resnet50", 25_557_032, 4.09),
+        ("mobilenet_v2", 3_504_872, 0.30),
+        ("efficientnet_b0", 5_288_548, 0.39),
+        ("vgg16", 138_357_544, 15.47),
+    ],
+)
+def test_size_is_the_published_one(name: str, parameters: int, gmacs: float) -> None:
+    network = NETWORKS[name]()
+    assert parameter_count(network) == parameters
+    assert round(count_macs(network) / 1e9, 2) == gmacs
+
+
+@pytest.mark.parametrize(
+    ("convolution", "shape"),
+    [
+        (Conv2d(3, 8, 3, 2, 1), (2, 9, 11, 3)),
+        (Conv2d(6, 8, 1), (2, 5, 5, 6)),
+        (Conv2d(6, 8, 1, 2), (1, 6, 7, 6)),
+        (Conv2d(4, 8, 5, 1, 2, bias=True), (1, 6, 6, 4)),
+        (Conv2d(8, 8, 3, 2, 1, groups=8), (2, 7, 7, 8)),
+        (Conv2d(8, 8, 5, 1, 2, groups=8), (1, 7, 6, 8)),
+    ],
+)
+def test_convolution_agrees_with_tinygrads(convolution: Conv2d, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    for name, parameter in get_state_dict(convolution).items():
+        values = rng.standard_normal(parameter.shape, np.float32)
+        setattr(convolution, name, Tensor(values))
+    x = Tensor(rng.standard_normal(shape, np.float32))
+    expected = (
+        x.permute(0, 3, 1, 2)
+        .conv2d(
+            convolution.weight,
+            convolution.bias,
+            groups=convolution.groups,
+            stride=convolution.stride,
+            padding=convolution.padding,
+        )
+        .permute(0, 2, 3, 1)
+    )
+    np.testing.assert_allclose(convolution(x).numpy(), expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_folding_keeps_the_scores(name: str) -> None:
+    pictures = np.random.default_rng(2).standard_normal((1, *INPUT), np.float32)
+    network = trained(name)
+    expected = network(Tensor(pictures)).numpy()
+    inference = Inference(network, "CPU", "float32", batch=1)
+    inference.feed(pictures)
+    assert not any(isinstance(layer, BatchNorm2d) for layer in walk(network))
+    np.testing.assert_allclose(inference.scores(), expected, rtol=1e-3, atol=1e-3 * expected.std())
+
+
+def test_folding_refuses_what_it_would_get_wrong() -> None:
+    with pytest.raises(AssertionError):
+        fold_batchnorm(Sequential([Linear(4, 4), BatchNorm2d(4)]))
+
+
+def test_pooling_keeps_float16() -> None:
+    """tinygrad's own pooling answers in float32, which keeps what follows off tensor cores."""
+    assert max_pool(Tensor.zeros(1, 4, 4, 8, dtype=dtypes.half), 3, 2, 1).dtype == dtypes.half

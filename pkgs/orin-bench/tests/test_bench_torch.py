@@ -1,0 +1,51 @@
+"""The networks compute what torchvision's compute, with the same random weights."""
+
+import numpy as np
+import pytest
+from tinygrad import Device
+from tinygrad.nn.state import get_state_dict
+
+from orin_bench.inference import Inference
+from orin_bench.network import INPUT
+from orin_bench.networks import NETWORKS
+from trained_network import trained
+
+
+def worst_error(name: str, device: str, dtype: str, batch: int) -> float:
+    """The largest difference from torchvision's float32 scores, in their standard deviation."""
+    torch = pytest.importorskip("torch")
+    for operator in ("nms", "qnms"):
+        # torchvision's compiled part loads beside the one PyTorch it was built for, often not the
+        # CPU's. The networks need nothing of it, but the import wants its operators declared.
+        if not hasattr(torch.ops.torchvision, operator):
+            signature = "(Tensor boxes, Tensor scores, float threshold) -> Tensor"
+            torch.library.define(f"torchvision::{operator}", signature)
+    torchvision = pytest.importorskip("torchvision", exc_type=ImportError)
+
+    network = trained(name)
+    model = getattr(torchvision.models, name)(weights=None).eval()
+    parameters = {k: torch.from_numpy(v.numpy()) for k, v in get_state_dict(network).items()}
+    missing, unexpected = model.load_state_dict(parameters, strict=False)
+    assert not unexpected
+    assert all(key.endswith("num_batches_tracked") for key in missing)
+    pictures = np.random.default_rng(2).standard_normal((batch, *INPUT), np.float32)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(pictures).permute(0, 3, 1, 2)).numpy()
+    inference = Inference(network, device, dtype, batch)
+    inference.feed(pictures)
+    return float(np.abs(inference.scores() - expected).max() / expected.std())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_agrees_with_torchvision(name: str) -> None:
+    assert worst_error(name, "CPU", "float32", batch=2) < 1e-3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-3), ("float16", 5e-2)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_agrees_with_torchvision_on_a_gpu(name: str, dtype: str, bound: float, batch: int) -> None:
+    assert Device.DEFAULT in ("CUDA", "NV"), "set DEV=CUDA"
+    assert worst_error(name, Device.DEFAULT, dtype, batch) < bound
