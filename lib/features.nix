@@ -1,0 +1,10 @@
+# What each flag of mkSystem turns on: the module `orin.<option>`, and the flags it brings along.
+# A new feature is one line here beside its folder in modules/.
+let
+  feature = option: implies: { inherit option implies; };
+in
+{
+  perf = feature "performance" [ ];
+  llama = feature "llama" [ "perf" ]; # a server that decodes on unpinned clocks stutters
+  tabby = feature "tabby" [ "perf" ];
+}
