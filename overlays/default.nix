@@ -6,4 +6,4 @@ import ../pkgs {
   inherit (final) callPackage;
 }
 // import ./tabbyapi.nix final prev
-// import ./tinygrad.nix final prev
+// import ./untested.nix final prev

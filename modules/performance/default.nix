@@ -195,13 +195,10 @@ in
         # The clocks belong to root and ask for no capability. Of what ProtectKernelTunables= would
         # shut, only devices' attributes stay writable.
         ProtectKernelTunables = false;
-        ReadOnlyPaths = [
-          "/proc/sys"
-          "/sys"
-        ];
+        ReadOnlyPaths = [ "/sys" ];
         ReadWritePaths = [ "${cfg.sysfs}/devices" ];
+        # Not PrivateNetwork=, which would lay another /sys over this one.
         IPAddressDeny = "any";
-        PrivateNetwork = true;
         RestrictAddressFamilies = "none";
       };
     };

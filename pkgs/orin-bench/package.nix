@@ -2,6 +2,7 @@
   lib,
   orin-core,
   python3Packages,
+  safetensors,
   tinygrad,
   writableTmpDirAsHomeHook,
 }:
@@ -28,8 +29,8 @@ python3Packages.buildPythonApplication {
     orin-core
     python3Packages.numpy
     python3Packages.pillow
-    python3Packages.safetensors
     python3Packages.typer
+    safetensors
     tinygrad
   ]
   ++ orin-core.optional-dependencies.tinygrad;

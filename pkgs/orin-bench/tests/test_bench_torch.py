@@ -1,5 +1,10 @@
 """The networks compute what torchvision's compute, with the same random weights."""
 
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from tinygrad import Device
@@ -11,17 +16,31 @@ from orin_bench.networks import NETWORKS
 from trained_network import trained
 
 
+def import_torchvision() -> Any:
+    """torchvision, also where its compiled part was built for another PyTorch than the one here.
+
+    Its networks need nothing of that part, but its import wants two operators declared.
+    """
+    import torch
+
+    found = importlib.util.find_spec("torchvision")
+    if found is None or found.origin is None:
+        pytest.skip("torchvision is not installed")
+    compiled = next(Path(found.origin).parent.glob("_C*.so"))
+    try:
+        torch.ops.load_library(compiled)
+    except OSError:
+        for operator in ("nms", "qnms"):
+            if not hasattr(torch.ops.torchvision, operator):
+                signature = "(Tensor boxes, Tensor scores, float threshold) -> Tensor"
+                torch.library.define(f"torchvision::{operator}", signature)
+    return importlib.import_module("torchvision")
+
+
 def worst_error(name: str, device: str, dtype: str, batch: int) -> float:
     """The largest difference from torchvision's float32 scores, in their standard deviation."""
     torch = pytest.importorskip("torch")
-    for operator in ("nms", "qnms"):
-        # torchvision's compiled part loads beside the one PyTorch it was built for, often not the
-        # CPU's. The networks need nothing of it, but the import wants its operators declared.
-        if not hasattr(torch.ops.torchvision, operator):
-            signature = "(Tensor boxes, Tensor scores, float threshold) -> Tensor"
-            torch.library.define(f"torchvision::{operator}", signature)
-    torchvision = pytest.importorskip("torchvision", exc_type=ImportError)
-
+    torchvision = import_torchvision()
     network = trained(name)
     model = getattr(torchvision.models, name)(weights=None).eval()
     parameters = {k: torch.from_numpy(v.numpy()) for k, v in get_state_dict(network).items()}

@@ -1,0 +1,12 @@
+# Python packages as ours use them. Their own tests need torch, onnxruntime and OpenCV, which with
+# CUDA for Jetson exist in no cache: hours of compiling for packages that are then thrown away.
+final: _prev:
+let
+  untested =
+    package:
+    if final.config.cudaSupport then package.overridePythonAttrs { doCheck = false; } else package;
+in
+{
+  safetensors = untested final.python3Packages.safetensors;
+  tinygrad = untested final.python3Packages.tinygrad;
+}
