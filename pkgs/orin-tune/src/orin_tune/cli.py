@@ -1,4 +1,4 @@
-"""The command orin-tune."""
+"""orin-tune: power mode by name, GPU clocks pinned and given back, and what a Jetson is set to."""
 
 from pathlib import Path
 from typing import Annotated
