@@ -1,55 +1,23 @@
 {
-  lib,
+  callPackage,
   python3Packages,
   tinygrad,
-  writableTmpDirAsHomeHook,
 }:
 let
-  inherit (lib.importTOML ./pyproject.toml) project;
-in
-python3Packages.buildPythonPackage (finalAttrs: {
-  pname = project.name;
-  inherit (project) version;
-  pyproject = true;
-
-  src = lib.fileset.toSource {
-    root = ./.;
-    fileset = lib.fileset.unions [
-      ./pyproject.toml
-      ./src
-      ./tests
-    ];
-  };
-
-  build-system = [ python3Packages.hatchling ];
-
-  dependencies = [
-    python3Packages.rich
-    python3Packages.typer
-  ];
-
+  # What the modules for devices and pictures need, and only their users.
   optional-dependencies.tinygrad = [
     python3Packages.numpy
     python3Packages.pillow
     tinygrad
   ];
+in
+callPackage ../python-project.nix { } {
+  folder = ./.;
 
-  pythonImportsCheck = [ "orin_core" ];
-
-  nativeCheckInputs = [
-    python3Packages.hypothesis
-    python3Packages.pytestCheckHook
-    writableTmpDirAsHomeHook # tinygrad keeps compiled kernels in ~/.cache
-  ]
-  ++ finalAttrs.passthru.optional-dependencies.tinygrad;
-  disabledTestMarks = [
-    "gpu"
-    "slow"
+  dependencies = [
+    python3Packages.rich
+    python3Packages.typer
   ];
-
-  meta = {
-    inherit (project) description;
-    license = lib.licenses.mit;
-    platforms = lib.platforms.linux;
-  };
-})
+  inherit optional-dependencies;
+  nativeCheckInputs = optional-dependencies.tinygrad;
+}

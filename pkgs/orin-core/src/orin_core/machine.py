@@ -49,7 +49,10 @@ def _gpu() -> dict[str, str]:
 
 
 def _commit() -> str:
-    return _output("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty")
+    """The commit this file belongs to, not that of a repository whose .venv it is installed in."""
+    git = "git", "-C", str(Path(__file__).parent)
+    tracked = _output(*git, "ls-files", Path(__file__).name)
+    return _output(*git, "describe", "--always", "--dirty") if tracked else ""
 
 
 def _output(program: str, *arguments: str) -> str:
