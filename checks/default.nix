@@ -47,6 +47,8 @@ self.packages.${system}
     touch $out
   '';
 
+  exposure = import ./exposure.nix { inherit pkgs tools; };
+
   # Fails where an option has no description; the result is the option reference.
   options = import ./options.nix { inherit lib pkgs self; };
 }

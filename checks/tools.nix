@@ -38,11 +38,8 @@ rec {
 
   gpuSandbox = [
     "CapabilityBoundingSet="
-    "DevicePolicy=closed"
-    "DeviceAllow=/dev/nvmap rw"
-    "DeviceAllow=/dev/nvgpu/igpu0/ctrl rw"
-    "DeviceAllow=/dev/host1x-fence rw"
-    "DeviceAllow=char-drm rw"
+    "PrivateDevices=false"
+    "ProtectClock=false"
     "NoNewPrivileges=true"
     "PrivateUsers=false"
     "ProcSubset=all"

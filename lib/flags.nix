@@ -28,7 +28,7 @@ let
     if lib.elem host hosts then
       null
     else
-      "unknown host '${toString host}'; the hosts are ${known hosts}";
+      "unknown host ${builtins.toJSON host}; the hosts are ${known hosts}";
 in
 {
   # attrs -> [ string ]: one line for each thing wrong, none when the arguments are right.

@@ -1,23 +1,5 @@
 # systemd sandboxes, as serviceConfig. `base` denies what a service of ours never needs; `gpu` is what
 # remains of it for a program that uses the GPU of a Jetson.
-{ lib }:
-let
-  # nvgpu's device nodes, which L4T r36 has under a new name and the one of earlier releases.
-  nodes = [
-    "as"
-    "ctrl"
-    "ctxsw"
-    "dbg"
-    "nvsched"
-    "nvsched_ctrl_fifo"
-    "power"
-    "prof"
-    "prof-ctx"
-    "prof-dev"
-    "sched"
-    "tsg"
-  ];
-in
 rec {
   base = {
     AmbientCapabilities = "";
@@ -58,22 +40,12 @@ rec {
     ProcSubset = "all";
     PrivateUsers = false;
 
-    # No device but the GPU's. Opening CUDA on L4T r36 takes all of these: without the render node
-    # and host1x-fence, say, cuInit answers 801 and a server falls back to the CPU without a word.
+    # No list of devices: systemd reads one when a service starts, and nvgpu makes its nodes when the
+    # GPU is first powered, so that a list would shut out what comes later, and a server would fall
+    # back to the CPU without a word. The nodes' groups decide. ProtectClock= brings such a list along;
+    # the system calls that set clocks stay denied.
     PrivateDevices = false;
-    DevicePolicy = "closed";
-    DeviceAllow = [
-      "char-drm rw"
-      "char-nvidia* rw"
-      "/dev/host1x-fence rw"
-      "/dev/nvmap rw"
-      "/dev/nvgpu/igpu0/channel rw"
-      "/dev/nvhost-gpu rw"
-    ]
-    ++ lib.concatMap (node: [
-      "/dev/nvgpu/igpu0/${node} rw"
-      "/dev/nvhost-${node}-gpu rw"
-    ]) nodes;
+    ProtectClock = false;
     SupplementaryGroups = [
       "render"
       "video"

@@ -31,15 +31,14 @@ let
       };
     });
 
-  python3 = prev.python3.override {
-    self = python3;
-    packageOverrides = _: python: {
+  python3Packages = prev.python3Packages.overrideScope (
+    _: python: {
       exllamav2 = onAarch64 python.exllamav2;
       exllamav3 = onAarch64 python.exllamav3;
       torch = withoutRdma python.torch;
-    };
-  };
+    }
+  );
 in
-{
-  tabbyapi = onAarch64 (prev.tabbyapi.override { python3Packages = python3.pkgs; });
+lib.optionalAttrs prev.stdenv.hostPlatform.isAarch64 {
+  tabbyapi = onAarch64 (prev.tabbyapi.override { inherit python3Packages; });
 }

@@ -15,6 +15,26 @@ lib.concatMapAttrs (name: system: {
     system.pkgs.config.cudaSupport && system.pkgs.config.cudaCapabilities == [ "8.7" ];
 }) self.nixosConfigurations
 // {
+  "each configuration has the features of its name, and no other" =
+    lib.mapAttrs (
+      _: system: lib.attrNames (lib.filterAttrs (_: feature: feature.enable) system.config.orin)
+    ) self.nixosConfigurations == {
+      nixos = [ "owner" ];
+      nixos-perf = [
+        "owner"
+        "performance"
+      ];
+      nixos-llama-cpp = [
+        "llama"
+        "owner"
+        "performance"
+      ];
+      nixos-tabby = [
+        "owner"
+        "performance"
+        "tabby"
+      ];
+    };
   "a generated hardware-configuration.nix wins over the labels" =
     let
       config = configure { } {

@@ -19,7 +19,7 @@ in
   "a flag that is no boolean is named" =
     problems { perf = "yes"; } == [ "flag 'perf' is string; write perf = true or leave it out" ];
   "an unknown host is named beside the known ones" =
-    problems { host = "nano"; } == [ "unknown host 'nano'; the hosts are agx-orin-devkit" ];
+    problems { host = "nano"; } == [ "unknown host \"nano\"; the hosts are agx-orin-devkit" ];
   "every problem is reported" =
     lib.length (problems {
       a = 1;

@@ -28,7 +28,6 @@ let
         ];
         metrics = true;
         jinja = false;
-        gpu-layers = 12;
       };
     };
     embed.port = 8081;
@@ -44,7 +43,7 @@ in
     "User=llama"
   ] main;
   "the firewall stays shut" = !lib.elem 8080 default.networking.firewall.allowedTCPPorts;
-  "it is sandboxed, with the GPU's devices" = hasLines gpuSandbox main;
+  "it is sandboxed, but for the GPU" = hasLines gpuSandbox main && !contains "DeviceAllow" main;
   "it starts after the power mode" = contains "nvpmodel.service" main;
   "a missing model is a line in the journal and a slow retry" =
     hasLines [
@@ -63,21 +62,29 @@ in
   "keys are read by systemd" =
     hasLines [ "LoadCredential=api-keys:/run/secrets/keys" ] chat
     && contains ''"--api-key-file" "/run/credentials/llama-cpp-chat.service/api-keys"'' chat;
-  "settings become options and win" =
+  "settings become options" =
     contains ''"--alias" "a" "--alias" "b"'' chat
     && contains ''"--metrics"'' chat
-    && !contains "jinja" chat
-    && contains ''"--gpu-layers" "12"'' chat
-    && !contains ''"99"'' chat;
+    && !contains "jinja" chat;
+  "models have a place" = default.systemd.tmpfiles.settings."10-llama"."/var/lib/llama" ? d;
   "one firewall port where asked" =
     lib.intersectLists [ 8080 8081 ] two.networking.firewall.allowedTCPPorts == [ 8080 ];
   "no assertion fails" = !refuses [ "orin.llama" ] two;
 
   "two on one port are refused" =
-    refuses [ "a and b" "port 8080" "instances.<name>.port" ]
+    refuses [ "port 8080 is that of a and b" "instances.<name>.port" ]
       (instances {
         a = { };
         b = { };
+      });
+  "a setting that has an option is refused" =
+    refuses [ "a.settings has gpu-layers, port" "set the option" ]
+      (instances {
+        a.settings = {
+          gpu-layers = 12;
+          port = 9000;
+          jinja = true;
+        };
       });
   "a model in a home directory is refused" = refuses [ "/home/ada/m.gguf" "move it" ] (instances {
     a.model = "/home/ada/m.gguf";

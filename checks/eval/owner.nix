@@ -52,6 +52,14 @@ in
 
   "the name is set in one place" =
     renamed.users.users.ada.isNormalUser && !(renamed.users.users ? orin);
+  "what is no key is refused" = refuses [ "/home/me/id.pub" "the line that" ] (
+    configure { } { orin.owner.keys = [ "/home/me/id.pub" ]; }
+  );
+  "the owner may use the GPU" = lib.all (group: lib.elem group bare.users.users.orin.extraGroups) [
+    "video"
+    "render"
+    "wheel"
+  ];
   "root is no owner" = refuses [ "orin.owner.name" "choose another name" ] (
     configure { } { orin.owner.name = lib.mkForce "root"; }
   );

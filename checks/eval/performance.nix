@@ -24,6 +24,10 @@ in
     lib.length (lib.filter (lib.hasPrefix "ExecStart=") (lib.splitString "\n" nvpmodel)) == 1;
   "jetpack-nixos still links the board's own file" = contains "ExecStartPre=/nix/store/" nvpmodel;
   "a switch does not run nvpmodel again" = hasLines [ "RemainAfterExit=true" ] nvpmodel;
+  "a mode that cannot be set is not tried for ever" = hasLines [
+    "StartLimitBurst=5"
+    "StartLimitIntervalSec=600"
+  ] nvpmodel;
   "without a power mode, jetpack-nixos' command stays" =
     !contains "power-mode" (unit (with' { powerMode = null; }) "nvpmodel.service");
 
@@ -32,6 +36,8 @@ in
     "PartOf=nvpmodel.service"
     (execStart ''"pin" "--path.sysfs" "/sys" "--state" "/run/orin-tune/gpu.json"'')
     "RemainAfterExit=true"
+    "Restart=on-failure"
+    "RuntimeDirectory=orin-tune"
   ] clock;
   "the clock is unlocked after a stop and after a failure" = hasLines [
     (lib.replaceStrings [ "ExecStart=" ] [ "ExecStopPost=" ] (
@@ -92,6 +98,11 @@ in
       (with' {
         powerMode = "60W";
       });
+  "a mode of the owner's own table is taken" =
+    !refuses [ "powerMode" ] (perf {
+      orin.performance.powerMode = "35W";
+      services.nvpmodel.configFile = "/etc/my-nvpmodel.conf";
+    });
   "a mode without nvpmodel is refused" = refuses [ "set services.nvpmodel.enable = true" ] (perf {
     services.nvpmodel.enable = false;
   });

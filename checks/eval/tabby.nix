@@ -27,7 +27,9 @@ in
     default.services.tabbyapi.settings.network.host == "127.0.0.1"
     && default.services.tabbyapi.settings.network.port == 5000
     && !default.services.tabbyapi.openFirewall;
-  "it is sandboxed, with the GPU's devices" = hasLines gpuSandbox (unit default "tabbyapi.service");
+  "it is sandboxed, but for the GPU" =
+    hasLines (gpuSandbox ++ [ "RestrictAddressFamilies=AF_INET" ]) (unit default "tabbyapi.service")
+    && !contains "DeviceAllow" (unit default "tabbyapi.service");
   "it starts after the power mode" = hasLines [ "After=nvpmodel.service" ] (
     unit default "tabbyapi.service"
   );

@@ -85,11 +85,22 @@ in
         machine.succeed("systemctl stop orin-gpu-clock.service")
         assert minimum() == "306000000", minimum()
 
-    with subtest("a failed start leaves the clock unlocked, with one line that says why"):
+    with subtest("a start that fails after the clock was pinned unlocks it again"):
+        drop_in = "/run/systemd/system/orin-gpu-clock.service.d/fail.conf"
+        machine.succeed(
+            f"mkdir -p $(dirname {drop_in})",
+            f"printf '[Service]\nRestart=no\nExecStartPost=false\n' >{drop_in}",
+            "systemctl daemon-reload",
+        )
+        machine.fail("systemctl start orin-gpu-clock.service")
+        machine.succeed("journalctl --unit orin-gpu-clock.service | grep 'pinned at 1300.5 MHz'")
+        assert minimum() == "306000000", minimum()
+        machine.succeed(f"rm {drop_in}", "systemctl daemon-reload")
+
+    with subtest("a start without a readable clock says why in one line"):
         machine.succeed("mv ${gpu}/max_freq /fake/max_freq")
         machine.fail("systemctl start orin-gpu-clock.service")
         machine.succeed("systemctl stop orin-gpu-clock.service")
-        assert minimum() == "306000000", minimum()
         machine.succeed("journalctl --unit orin-gpu-clock.service | grep max_freq")
         machine.succeed("mv /fake/max_freq ${gpu}/max_freq")
 

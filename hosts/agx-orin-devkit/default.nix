@@ -5,7 +5,7 @@
 
   # The one place for your account: a name, and the public keys that may log in.
   orin.owner = {
-    enable = true;
+    enable = lib.mkDefault true;
     name = lib.mkDefault "orin";
     keys = [ ];
   };
@@ -36,5 +36,5 @@
     "flakes"
   ];
 
-  system.stateVersion = "26.05";
+  system.stateVersion = lib.mkDefault "26.05"; # an older installation keeps its own
 }

@@ -93,7 +93,8 @@ let
         };
 
         apiKeyFile = lib.mkOption {
-          type = lib.types.nullOr lib.types.path;
+          # Not `path`, which would copy ./keys into the store for everyone to read.
+          type = lib.types.nullOr lib.types.externalPath;
           default = null;
           example = "/run/secrets/llama-api-keys";
           description = ''
@@ -113,40 +114,37 @@ let
           };
           description = ''
             Any other long options of `llama-server`, without the dashes: true for an option without
-            a value, a list for one given several times. They win over the options above.
+            a value, a list for one given several times. What has an option above is set there.
           '';
         };
       };
     };
 
+  # llama-server's own names for the options above.
+  options = name: instance: {
+    inherit (instance)
+      host
+      model
+      parallel
+      port
+      ;
+    gpu-layers = instance.gpuLayers;
+    ctx-size = instance.contextSize;
+    flash-attn = instance.flashAttention;
+    # Where systemd puts what LoadCredential= reads.
+    api-key-file =
+      if instance.apiKeyFile == null then null else "/run/credentials/llama-cpp-${name}.service/api-keys";
+  };
+
   commandLine =
     name: instance:
     utils.escapeSystemdExecArgs (
       [ (lib.getExe' cfg.package "llama-server") ]
-      ++
-        lib.cli.toCommandLine
-          (option: {
-            option = "--${option}";
-            sep = null;
-            explicitBool = false;
-          })
-          (
-            {
-              inherit (instance)
-                host
-                model
-                parallel
-                port
-                ;
-              gpu-layers = instance.gpuLayers;
-              ctx-size = instance.contextSize;
-              flash-attn = instance.flashAttention;
-              # Where systemd puts what LoadCredential= reads.
-              api-key-file =
-                if instance.apiKeyFile == null then null else "/run/credentials/llama-cpp-${name}.service/api-keys";
-            }
-            // instance.settings
-          )
+      ++ lib.cli.toCommandLine (option: {
+        option = "--${option}";
+        sep = null;
+        explicitBool = false;
+      }) (options name instance // instance.settings)
     );
 
   service =
@@ -168,7 +166,7 @@ let
 
         environment.LLAMA_CACHE = "/var/cache/llama-cpp-${name}";
 
-        serviceConfig = (import ../hardening.nix { inherit lib; }).gpu // {
+        serviceConfig = (import ../hardening.nix).gpu // {
           Type = "exec"; # llama-server does not notify systemd; GET /health is 503 until it is ready
           ExecStart = commandLine name instance;
           User = "llama";
@@ -237,17 +235,24 @@ in
     assertions =
       lib.mapAttrsToList (port: names: {
         assertion = lib.length names == 1;
-        message = ''
-          orin.llama.instances: ${lib.concatStringsSep " and " names} all listen on port ${port}: give each its
-          own orin.llama.instances.<name>.port.
-        '';
+        message = "orin.llama.instances: port ${port} is that of ${lib.concatStringsSep " and " names}: give each its own orin.llama.instances.<name>.port.";
       }) portUsers
       ++ lib.mapAttrsToList (name: instance: {
         assertion = builtins.match "/(home|root)/.*" (toString instance.model) == null;
-        message = ''
-          orin.llama.instances.${name}.model is ${toString instance.model}, and services here see no home
-          directories: move it to /var/lib/llama.
-        '';
-      }) cfg.instances;
+        message = "orin.llama.instances.${name}.model is ${toString instance.model}, and services here see no home directories: move it to /var/lib/llama.";
+      }) cfg.instances
+      ++ lib.mapAttrsToList (
+        name: instance:
+        let
+          twice = lib.intersectLists (lib.attrNames instance.settings) (
+            lib.attrNames (options name instance)
+          );
+        in
+        {
+          # The firewall, the wait for the model and the credentials go by the options.
+          assertion = twice == [ ];
+          message = "orin.llama.instances.${name}.settings has ${lib.concatStringsSep ", " twice}: set the option of orin.llama.instances.${name} instead.";
+        }
+      ) cfg.instances;
   };
 }

@@ -35,7 +35,8 @@ in
       description = ''
         SSH public keys that log in as the owner. None by default: a key that came with the
         distribution would open every board that runs it, so until there is one the serial console
-        logs in by itself. From then on it asks for a password, which `passwd` sets.
+        logs in by itself. From then on it asks for a password, which `sudo passwd NAME` over SSH
+        sets, as a second way in should the network fail.
       '';
     };
   };
@@ -68,8 +69,8 @@ in
 
     # With neither key nor password nothing else lets the owner in, so ttyTCU0 logs in by itself:
     # the debug port, and no other terminal. That gives nothing away, since whoever can plug into it
-    # can press the recovery button beside it and rewrite the board. The first key or password ends
-    # it.
+    # can press the recovery button beside it and rewrite the board. The first key or password in the
+    # configuration ends it, from the next login on.
     systemd.services."serial-getty@ttyTCU0" = lib.mkIf (!hasKey && !hasPassword) {
       overrideStrategy = "asDropin";
       restartIfChanged = false; # the owner may be switching from that very terminal
@@ -86,7 +87,12 @@ in
         assertion = cfg.name != "root";
         message = "orin.owner.name is root, whom SSH refuses here: choose another name, which sudo makes root.";
       }
-    ];
+    ]
+    ++ map (key: {
+      # A key that sshd cannot read would lock the owner out without a word.
+      assertion = builtins.match "(ssh-|ecdsa-|sk-)[^ ]+ [^ ]+.*" key != null;
+      message = "orin.owner.keys has \"${key}\", which is no public key: give the line that ~/.ssh/id_ed25519.pub holds.";
+    }) cfg.keys;
 
     warnings = lib.optional (!hasKey) (
       ''orin.owner: no SSH key, so nobody can log in over the network. Add yours: orin.owner.keys = [ "ssh-ed25519 AAAA... you@laptop" ];''

@@ -92,8 +92,8 @@ in
       type = lib.types.ints.positive;
       default = 1048576;
       description = ''
-        `vm.max_map_count`. 1048576 by default, against the kernel's 65530: every shard of a model
-        and every GPU buffer is a mapping.
+        `vm.max_map_count`. 1048576 by default, NixOS' own choice, against the kernel's 65530: every
+        shard of a model and every GPU buffer is a mapping.
       '';
     };
 
@@ -155,8 +155,8 @@ in
         RemainAfterExit = true;
       };
       # Retries are for files of /sys that appear late. A mode that cannot be set ends in a failed
-      # unit instead of a retry every two seconds.
-      startLimitIntervalSec = 60;
+      # unit instead of a retry every two seconds; an attempt may take orin-tune's two minutes.
+      startLimitIntervalSec = 600;
       startLimitBurst = 5;
     };
 
@@ -169,7 +169,7 @@ in
       startLimitIntervalSec = 60;
       startLimitBurst = 5;
 
-      serviceConfig = (import ../hardening.nix { inherit lib; }).base // {
+      serviceConfig = (import ../hardening.nix).base // {
         Type = "oneshot";
         RemainAfterExit = true;
         ExecStart = tune [
@@ -241,27 +241,21 @@ in
     assertions = [
       {
         assertion = cfg.powerMode == null || config.services.nvpmodel.enable;
-        message = ''
-          orin.performance.powerMode is set by nvpmodel, which is off: set services.nvpmodel.enable = true,
-          or orin.performance.powerMode = null.
-        '';
+        message = "orin.performance.powerMode is set by nvpmodel, which is off: set services.nvpmodel.enable = true, or orin.performance.powerMode = null.";
       }
       {
         assertion =
           cfg.powerMode == null
           || !(powerModes ? ${som})
+          || config.services.nvpmodel.configFile != null # a table of the owner's
           || lib.elem (shortName cfg.powerMode) powerModes.${som};
-        message = ''
-          orin.performance.powerMode is "${toString cfg.powerMode}", which ${som} has not: choose one of
-          ${lib.concatStringsSep ", " (powerModes.${som} or [ ])}.
-        '';
+        message = ''orin.performance.powerMode is "${toString cfg.powerMode}", which ${som} has not: choose one of ${
+          lib.concatStringsSep ", " (powerModes.${som} or [ ])
+        }.'';
       }
       {
         assertion = !(cfg.pinGpuClock && config.hardware.nvidia-jetpack.maxClock);
-        message = ''
-          hardware.nvidia-jetpack.maxClock and orin.performance.pinGpuClock both lock the clocks, and
-          the former never unlocks them: set one of the two to false.
-        '';
+        message = "hardware.nvidia-jetpack.maxClock and orin.performance.pinGpuClock both lock the clocks, and the former never unlocks them: set one of the two to false.";
       }
     ];
   };

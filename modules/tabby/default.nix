@@ -30,7 +30,8 @@ in
         after = [ "nvpmodel.service" ];
 
         # What nixpkgs' unit says already stays.
-        serviceConfig = lib.mapAttrs (_: lib.mkDefault) (import ../hardening.nix { inherit lib; }).gpu // {
+        serviceConfig = lib.mapAttrs (_: lib.mkDefault) (import ../hardening.nix).gpu // {
+          ProtectClock = lib.mkForce false; # nixpkgs' unit has it, and it would shut the GPU out
           RestrictAddressFamilies = [
             "AF_INET"
             "AF_INET6"

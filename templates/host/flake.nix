@@ -1,7 +1,7 @@
 {
   description = "My Jetson AGX Orin";
 
-  inputs.orinix.url = "github:orinix/orinix";
+  inputs.orinix.url = "github:OWNER/orinix"; # where you have Orinix from; a path will do
 
   outputs =
     { orinix, ... }:

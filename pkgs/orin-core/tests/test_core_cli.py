@@ -32,7 +32,7 @@ run(app)
 
 def finish(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=600
     )
 
 

@@ -27,7 +27,7 @@ def finish(option: str, **environment: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env={**inherited, **environment},
-        timeout=120,
+        timeout=600,
     )
 
 

@@ -1,0 +1,22 @@
+# systemd's own judgement of every service of ours: at most 4.5 of 10 with the GPU, 2.5 without.
+# nvpmodel.service is jetpack-nixos' and stays as it is: it switches cores and writes what it likes.
+{ pkgs, tools }:
+let
+  inherit (tools) configure unit;
+  limits = {
+    llama-cpp-main = 45;
+    orin-gpu-clock = 25;
+    tabbyapi = 45;
+  };
+  config = configure {
+    llama = true;
+    tabby = true;
+  } { };
+in
+pkgs.runCommand "exposure" { nativeBuildInputs = [ pkgs.systemd ]; } (
+  pkgs.lib.concatMapAttrsStringSep "\n" (name: limit: ''
+    cp ${pkgs.writeText "unit" (unit config "${name}.service")} ${name}.service
+    systemd-analyze security --offline=yes --no-pager --threshold=${toString limit} ./${name}.service
+  '') limits
+  + "touch $out"
+)
