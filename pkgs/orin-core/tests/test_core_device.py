@@ -62,6 +62,7 @@ def test_auto_says_what_it_took() -> None:
         ("cpu,", {}, "unknown device ''"),
         ("auto", {"DEV": "TPU"}, "unknown device 'tpu'"),
         ("auto", {"NV": "1", "CUDA": "1"}, "NV=1 and CUDA=1: set only one"),
+        ("cpu", {"JITBEAM": "wide"}, "device cpu does not work here: invalid literal"),
     ],
 )
 def test_mistakes(option: str, environment: dict[str, str], words: str) -> None:

@@ -66,9 +66,9 @@ def _is_jetson() -> bool:
 
 def _failure(name: str) -> str | None:
     """Why device `name` cannot add two numbers, or None if it can."""
-    from tinygrad import Tensor
-
     try:
+        from tinygrad import Tensor  # which reads the environment, and may refuse what is in it
+
         (Tensor([1.0], device=name.upper()) + 1.0).tolist()
     except FileNotFoundError as error:
         return f"{error.filename} is missing: install it (Debian: apt install {error.filename})"
