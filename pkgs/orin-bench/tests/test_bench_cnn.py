@@ -76,11 +76,22 @@ def test_classifies_a_picture(tmp_path: Path) -> None:
     assert "100.0%" in first
 
 
+def test_damaged_weights_name_no_class(tmp_path: Path, files: Path) -> None:
+    bias = np.full(1000, np.nan, np.float32)
+    weights = save("resnet18", tmp_path / "weights.safetensors", fc__bias=bias)
+    arguments = ["--weights", str(weights), "--image", str(files / "picture.png")]
+    done = finish("--network", "resnet18", "--device", "cpu", *arguments)
+    assert done.returncode == 2
+    assert "give scores that are no numbers" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     resnet18 = save("resnet18", folder / "resnet18.safetensors")
     save("resnet18", folder / "extra.safetensors", another=np.zeros(1, np.float32))
+    int8 = np.zeros((64, 3, 7, 7), np.int8)
+    save("resnet18", folder / "int8.safetensors", conv1__weight=int8)
     (folder / "cut.safetensors").write_bytes(resnet18.read_bytes()[:5000])
     (folder / "text.jpg").write_text("no picture")
     Image.new("RGB", (8, 8)).save(folder / "picture.png")
@@ -94,7 +105,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--network alexnet", "unknown network 'alexnet': choose all, resnet18, resnet50"),
         ("--device tpu", "unknown device 'tpu': choose auto, nv, cuda, cpu"),
         ("--dtype int8", "unknown dtype 'int8': choose all, float16, float32"),
-        ("--batch 0", "--batch '0': give positive whole numbers"),
+        ("--batch 0", "--batch '0': give whole numbers up to 4096"),
+        ("--batch 99999999999999999999", "give whole numbers up to 4096"),
         ("--batch 1,x", "--batch '1,x'"),
         ("--repetitions 0", "--repetitions"),
         ("--versus jax", "unknown --versus 'jax': choose torch"),
@@ -103,7 +115,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--network vgg16 --weights {}/none", "none: no such weights file"),
         ("--network vgg16 --weights {}/cut.safetensors", "cut.safetensors: not a readable"),
         ("--network vgg16 --weights {}/text.jpg", "text.jpg: not a readable safetensors file"),
-        ("--network vgg16 --weights {}", "not a readable safetensors file"),
+        ("--network vgg16 --weights {}", "not a file; give a safetensors file"),
+        (
+            "--network resnet18 --weights {}/int8.safetensors",
+            "conv1.weight is I8: save the weights",
+        ),
         (
             "--network resnet50 --weights {}/resnet18.safetensors",
             "resnet18.safetensors: another network's weights: lacks layer1.0.conv3.weight (and ",

@@ -8,9 +8,11 @@ from orin_bench.imagenet import DEVIATION, MEAN, preprocess, top_classes
 from orin_bench.peaks import peak
 
 
-@pytest.mark.parametrize("size", [(224, 224), (640, 480), (480, 640), (3, 1000), (1, 1)])
+@pytest.mark.parametrize(
+    "size", [(224, 224), (640, 480), (480, 640), (1, 60000), (60000, 1), (1, 1)]
+)
 def test_any_size_becomes_the_networks_input(size: tuple[int, int]) -> None:
-    pixels = preprocess(Image.new("RGB", size, (255, 0, 51)))
+    pixels = preprocess(Image.new("RGB", size, (255, 0, 51)), "resnet18")
     assert pixels.shape == (1, 224, 224, 3)
     assert pixels.dtype == np.float32
     expected = (np.array([1, 0, 0.2], np.float32) - MEAN) / DEVIATION
@@ -20,7 +22,7 @@ def test_any_size_becomes_the_networks_input(size: tuple[int, int]) -> None:
 def test_the_centre_is_kept() -> None:
     picture = Image.new("RGB", (512, 256))
     picture.paste((255, 255, 255), (192, 0, 320, 256))  # a white stripe down the middle
-    pixels = preprocess(picture)[0, 112, :, 0] * DEVIATION[0] + MEAN[0]
+    pixels = preprocess(picture, "resnet18")[0, 112, :, 0] * DEVIATION[0] + MEAN[0]
     assert pixels[:40].max() < 0.01
     assert pixels[60:164].min() > 0.99
     assert pixels[184:].max() < 0.01
@@ -35,8 +37,9 @@ def test_probabilities_are_a_softmax() -> None:
 
 
 def test_peaks_of_known_devices() -> None:
-    board = {"machine": "NVIDIA Jetson AGX Orin Developer Kit"}
+    board = {"compatible": "nvidia,p3737-0000+p3701-0005 nvidia,p3701-0005 nvidia,tegra234"}
     assert peak(board, "NV", "float16") == 42.5e12
     assert peak(board, "CPU", "float32") is None
     assert peak({"gpu": "NVIDIA H200"}, "CUDA", "float32") == 67e12
-    assert peak({"gpu": "some other"}, "CUDA", "float32") is None
+    assert peak({"gpu": "NVIDIA H200 NVL"}, "CUDA", "float32") is None
+    assert peak({}, "CUDA", "float32") is None

@@ -21,7 +21,8 @@ print(Device.DEFAULT)
 
 
 def finish(option: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    inherited = {k: v for k, v in os.environ.items() if k not in ("DEV", "NV", "CUDA", "CPU")}
+    ours = ("DEV", "NV", "CUDA", "CPU", "XDG_CACHE_HOME")
+    inherited = {k: v for k, v in os.environ.items() if k not in ours}
     return subprocess.run(
         [sys.executable, "-c", SELECT, option],
         capture_output=True,
@@ -62,7 +63,8 @@ def test_auto_says_what_it_took() -> None:
         ("cpu,", {}, "unknown device ''"),
         ("auto", {"DEV": "TPU"}, "unknown device 'tpu'"),
         ("auto", {"NV": "1", "CUDA": "1"}, "NV=1 and CUDA=1: set only one"),
-        ("cpu", {"JITBEAM": "wide"}, "device cpu does not work here: invalid literal"),
+        ("cpu", {"DEBUG": "much"}, "device cpu does not work here: invalid literal"),
+        ("cpu", {"HOME": "/proc"}, "set HOME or XDG_CACHE_HOME"),
     ],
 )
 def test_mistakes(option: str, environment: dict[str, str], words: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from PIL import Image
 
 from orin_core.cli import UserError
 from orin_core.picture import load_picture
-from orin_core.result import write_json
+from orin_core.result import check_writable, write_json
 
 
 def test_a_picture_is_turned_upright_and_rgb(tmp_path: Path) -> None:
@@ -22,13 +23,22 @@ def test_a_picture_is_turned_upright_and_rgb(tmp_path: Path) -> None:
     assert (picture.mode, picture.size) == ("RGB", (20, 40))
 
 
+def test_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
+    file = tmp_path / "deep.png"
+    Image.fromarray(np.full((4, 4), 30000, np.uint16)).save(file)
+    assert load_picture(file).getpixel((0, 0)) == (117, 117, 117)
+
+
 def test_mistakes_with_pictures(tmp_path: Path) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("no picture")
     cut = tmp_path / "cut.png"
     Image.effect_noise((64, 64), 50).save(cut)
     cut.write_bytes(cut.read_bytes()[:200])
+    float_tiff = tmp_path / "float.tiff"
+    Image.new("F", (4, 4), 0.5).save(float_tiff)
     for file, words in (
+        (float_tiff, "of no fixed range"),
         (tmp_path / "missing.jpg", "no such picture"),
         (text, "not a picture"),
         (cut, "cannot be read"),
@@ -61,3 +71,12 @@ def test_results_carry_the_machine(tmp_path: Path) -> None:
 def test_a_result_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
         write_json(tmp_path / "no folder" / "result.json", [])
+    with pytest.raises(UserError, match="cannot be written"):
+        check_writable(tmp_path / "no folder" / "result.json")
+
+
+def test_checking_keeps_what_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "old.json"
+    file.write_text("old")
+    check_writable(file)
+    assert file.read_text() == "old"

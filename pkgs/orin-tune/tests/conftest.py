@@ -8,9 +8,6 @@ from pathlib import Path
 import pytest
 
 from orin_tune import cli
-
-# Import mode importlib puts no folder of tests on the path; the test modules use this one too.
-sys.path.insert(0, str(Path(__file__).parent))
 from tune_boards import (
     AGX_64GB_CONF,
     SET,

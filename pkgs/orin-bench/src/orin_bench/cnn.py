@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,11 @@ import typer
 
 from orin_core.cli import UserError, run
 from orin_core.device import select
-from orin_core.result import write_json
+from orin_core.result import check_writable, write_json
 
 NETWORKS = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "vgg16")
 DTYPES = ("float16", "float32")
+LARGEST_BATCH = 4096
 
 app = typer.Typer(add_completion=False)
 
@@ -27,7 +29,7 @@ def bench_cnn(
     ] = "auto",
     dtype: Annotated[
         str | None,
-        typer.Option(help="float16, float32 or both.", show_default="float16, on a CPU float32"),
+        typer.Option(help="float16, float32 or all.", show_default="float16, on a CPU float32"),
     ] = None,
     batch: Annotated[
         str | None,
@@ -35,7 +37,12 @@ def bench_cnn(
     ] = None,
     beam: Annotated[
         int | None,
-        typer.Option(min=0, help="Width of tinygrad's kernel search.", show_default="$JITBEAM"),
+        typer.Option(
+            min=0,
+            envvar="JITBEAM",
+            help="Width of tinygrad's kernel search: minutes to hours, kept in its cache.",
+            show_default="0",
+        ),
     ] = None,
     warmup: Annotated[int, typer.Option(min=0, help="Steps before the measured ones.")] = 2,
     repetitions: Annotated[int, typer.Option(min=1, help="Measured steps.")] = 10,
@@ -64,16 +71,24 @@ def bench_cnn(
         raise UserError("--image needs trained --weights: a random network sees nothing")
     if versus not in (None, "torch"):
         raise UserError(f"unknown --versus {versus!r}: choose torch")
-    if json:
-        write_json(json, [])  # an unwritable file shows now, not after the measurements
+    if versus and not (find_spec("torch") and find_spec("torchvision")):
+        raise UserError("--versus torch: install torch and torchvision beside bench-cnn")
     if beam is not None:
         os.environ["JITBEAM"] = str(beam)
     devices = select(device)
+    if versus and devices == ["CPU"]:
+        raise UserError("--versus torch compares on a GPU, and there is none among the devices")
+    if json:
+        check_writable(json)
 
     # tinygrad reads the environment when it is imported: only now.
     from orin_bench.classify import classify
+    from orin_bench.networks import NETWORKS as NETWORKS_BY_NAME
     from orin_bench.throughput import Case, benchmark
+    from orin_bench.weights import load_weights
 
+    if weights:
+        load_weights(NETWORKS_BY_NAME[networks[0]](), weights)  # refused before the table begins
     if weights and image:
         classify(networks[0], weights, image, devices[0], (dtypes or ["float32"])[0])
     cases = [
@@ -83,9 +98,11 @@ def bench_cnn(
         for kind in dtypes or (["float32"] if target == "CPU" else ["float16"])
         for size in batches or ([1] if target == "CPU" else [1, 64])
     ]
-    rows = benchmark(cases, weights, warmup, repetitions, versus_torch=versus == "torch")
-    if json:
-        write_json(json, rows)
+    rows = []
+    for row in benchmark(cases, weights, warmup, repetitions, versus_torch=versus == "torch"):
+        rows.append(row)
+        if json:  # after every row, so that Ctrl-C loses none
+            write_json(json, rows)
 
 
 def _chosen(what: str, option: str, known: Sequence[str]) -> list[str]:
@@ -100,8 +117,8 @@ def _chosen(what: str, option: str, known: Sequence[str]) -> list[str]:
 
 def _sizes(option: str) -> list[int]:
     sizes = option.split(",")
-    if not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
-        raise UserError(f"--batch {option!r}: give positive whole numbers, such as 1,64")
+    if not all(size.strip().isdecimal() and 0 < int(size) <= LARGEST_BATCH for size in sizes):
+        raise UserError(f"--batch {option!r}: give whole numbers up to {LARGEST_BATCH}, as 1,64")
     return [int(size) for size in sizes]
 
 

@@ -48,7 +48,7 @@ class Conv2d:
         self.kernel, self.stride, self.padding, self.groups = kernel, stride, padding, groups
         self.weight = Tensor.zeros(out_channels, in_channels // groups, kernel, kernel)
         self.bias = Tensor.zeros(out_channels) if bias else None
-        self.macs = 0
+        self.macs = 0  # of the latest call; `place` pads the channels, so count before it
 
     def __call__(self, x: Tensor) -> Tensor:
         y = self._matmul(x) if self.groups == 1 else self._depthwise(x)

@@ -21,7 +21,10 @@ SHORTEST = 64
 
 
 def matmul(x: Tensor, weight: Tensor) -> Tensor:
-    """The product of `x` (M, K) and the transpose of `weight` (N, K): (M, N), summed in float32."""
+    """The product of `x` (M, K) and the transpose of `weight` (N, K): (M, N) in `x`'s type.
+
+    Sums are in float32; the parts of a split product are rounded to `x`'s type in between.
+    """
     (m, k), n = x.shape, weight.shape[0]
     parts = split(m, n, k) if x.device in GPUS else 1
     if parts == 1:

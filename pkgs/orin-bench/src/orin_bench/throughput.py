@@ -1,6 +1,8 @@
 """How fast networks run: one row of the table per network, device, dtype, batch and engine."""
 
-from collections.abc import Sequence
+import errno
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +13,8 @@ from orin_bench.layers import Layer
 from orin_bench.network import count_macs, randomize
 from orin_bench.networks import NETWORKS
 from orin_bench.peaks import peak
-from orin_bench.torch_rates import Rate, TorchWorker
+from orin_bench.rate import Rate
+from orin_bench.torch_rates import TorchWorker
 from orin_bench.weights import load_weights
 from orin_core.cli import UserError
 from orin_core.machine import facts
@@ -37,6 +40,8 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Case:
+    """One network on one device (tinygrad's name), in one type, in batches of one size."""
+
     network: str
     device: str
     dtype: str
@@ -50,11 +55,15 @@ def benchmark(
     repetitions: int,
     *,
     versus_torch: bool,
-) -> list[dict[str, Any]]:
-    """Measure every case, printing each row as it is known; the rows are in SI units."""
+) -> Iterator[dict[str, Any]]:
+    """Measure every case; print each row and yield it in SI units as soon as it is known."""
     machine = facts()
+    settings = {
+        "weights": str(weights) if weights else "random",
+        "beam": int(os.environ.get("JITBEAM") or os.environ.get("BEAM") or 0),
+        "warmup": warmup,
+    }
     table = Table(COLUMNS)
-    rows = []
     with closing(TorchWorker()) if versus_torch else nullcontext() as torch:
         for case in cases:
             network = NETWORKS[case.network]()
@@ -67,9 +76,9 @@ def benchmark(
             if torch and case.device != "CPU":
                 rates += torch.rates(case.network, case.dtype, case.batch, warmup, repetitions)
             for rate in rates:
-                rows.append(_row(case, rate, flops, peak(machine, case.device, case.dtype)))
-                table.row(_cells(rows[-1]))
-    return rows
+                row = _row(case, rate, flops, peak(machine, case.device, case.dtype)) | settings
+                table.row(_cells(row))
+                yield row
 
 
 def _measure(network: Layer, case: Case, warmup: int, repetitions: int) -> Rate:
@@ -77,8 +86,10 @@ def _measure(network: Layer, case: Case, warmup: int, repetitions: int) -> Rate:
     with progress(title, warmup + repetitions) as tick:
         try:
             inference = Inference(network, case.device, case.dtype, case.batch)
-        except MemoryError as error:
-            raise UserError(f"{title} does not fit: {error} Give a smaller --batch") from None
+        except (MemoryError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENOMEM:
+                raise
+            raise UserError(f"{title} does not fit: {error}; give a smaller --batch") from None
         timing = measure(
             inference.step,
             inference.synchronize,

@@ -4,32 +4,28 @@ It is measured in a process of its own: within one, PyTorch would compute in the
 tinygrad made, and cuDNN refuses to be captured there.
 """
 
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 
+from orin_bench.rate import Rate
 from orin_core.cli import UserError
-from orin_core.timing import Timing, measure
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How one engine ran: seconds of preparation, bytes of device memory, the steps' durations."""
-
-    engine: str
-    compile_seconds: float
-    memory: int
-    timing: Timing
+from orin_core.timing import measure
 
 
 class TorchWorker:
     """A process that holds PyTorch; close it to free its memory on the device."""
 
     def __init__(self) -> None:
-        self.pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        self.pool = ProcessPoolExecutor(
+            1,
+            get_context("spawn"),
+            initializer=signal.signal,  # by Ctrl-C, which reaches it too, it ends without a word
+            initargs=(signal.SIGINT, signal.SIG_DFL),
+        )
 
     def rates(
         self, network: str, dtype: str, batch: int, warmup: int, repetitions: int
@@ -39,8 +35,9 @@ class TorchWorker:
         try:
             task = self.pool.submit(measure_torch, network, dtype, batch, warmup, repetitions)
             return task.result()
-        except ImportError as error:
-            raise UserError(f"--versus torch: {error}; install torch and torchvision") from None
+        except (ImportError, RuntimeError) as error:  # PyTorch's own are RuntimeErrors
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(f"--versus torch, {network}, batch {batch}: {reason}") from None
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)
@@ -49,12 +46,14 @@ class TorchWorker:
 def measure_torch(
     network: str, dtype: str, batch: int, warmup: int, repetitions: int
 ) -> list[Rate]:
+    """PyTorch's rates in this process; see `TorchWorker.rates`."""
     import torch
     import torchvision
 
     if not torch.cuda.is_available():
         raise UserError("--versus torch: this PyTorch finds no CUDA device")
     torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32, as in tinygrad
     layout = {"dtype": getattr(torch, dtype), "memory_format": torch.channels_last}
     model = getattr(torchvision.models, network)(weights=None).eval().to("cuda", **layout)
     pictures = torch.randn(batch, 3, 224, 224).to("cuda", **layout)

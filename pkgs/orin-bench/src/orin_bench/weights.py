@@ -16,6 +16,8 @@ def load_weights(network: Layer, path: Path) -> None:
     Raises UserError if `path` is no safetensors file or holds another network's parameters.
     """
     parameters = get_state_dict(network)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a file; give a safetensors file")
     try:
         with safe_open(path, framework="numpy") as file:
             # BatchNorm's count of training batches has no use in inference.
@@ -23,10 +25,12 @@ def load_weights(network: Layer, path: Path) -> None:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             _check(path, shapes, {name: tensor.shape for name, tensor in parameters.items()})
             for name, tensor in parameters.items():
+                if (kind := file.get_slice(name).get_dtype()) not in ("F16", "F32", "F64"):
+                    raise UserError(f"{path}: {name} is {kind}: save the weights as float32")
                 tensor.replace(Tensor(file.get_tensor(name)).float())
     except FileNotFoundError:
         raise UserError(f"{path}: no such weights file") from None
-    except (SafetensorError, OSError, TypeError) as error:
+    except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file: {error}") from None
 
 

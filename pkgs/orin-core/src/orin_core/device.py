@@ -71,7 +71,9 @@ def _failure(name: str) -> str | None:
 
         (Tensor([1.0], device=name.upper()) + 1.0).tolist()
     except FileNotFoundError as error:
-        return f"{error.filename} is missing: install it (Debian: apt install {error.filename})"
+        if error.filename == os.environ.get("CC", "clang"):
+            return f"{error.filename} is missing: install it (Debian: apt install {error.filename})"
+        return f"{error.filename} cannot be made: set HOME or XDG_CACHE_HOME"
     except Exception as error:  # every runtime raises what loading its driver happened to raise
         return next(iter(str(error).splitlines()), type(error).__name__)
     return None

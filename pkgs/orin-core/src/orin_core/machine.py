@@ -3,7 +3,7 @@
 import platform
 import shutil
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
@@ -11,21 +11,32 @@ def facts() -> dict[str, str]:
     """What this machine is, as text. A fact that this machine does not tell is left out."""
     known = {
         "machine": _text("/proc/device-tree/model"),
+        "compatible": _text("/proc/device-tree/compatible").replace("\0", " "),
         "cpu": _cpu(),
         "kernel": platform.release(),
         "l4t": _text("/etc/nv_tegra_release").partition("\n")[0],
         "nvpmodel": _text("/var/lib/nvpmodel/status").replace("\n", " "),
         **_gpu(),
         "python": platform.python_version(),
-        "tinygrad": version("tinygrad"),
+        "tinygrad": _version("tinygrad"),
+        "torch": _version("torch"),
         "commit": _commit(),
     }
     return {name: value for name, value in known.items() if value}
 
 
 def _text(path: str) -> str:
-    file = Path(path)
-    return file.read_text().strip("\0\n ") if file.is_file() else ""
+    try:
+        return Path(path).read_text().strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _cpu() -> str:
