@@ -14,7 +14,7 @@ from trained_network import trained
 
 
 def test_the_command_names_every_network() -> None:
-    assert list(NETWORKS) == list(cnn.NETWORKS)
+    assert list(NETWORKS) == list(cnn.NETWORK_NAMES)
 
 
 # Parameters and multiply-accumulates (in units of 10^9) from torchvision's table of models.

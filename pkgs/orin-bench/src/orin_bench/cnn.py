@@ -12,7 +12,7 @@ from orin_core.cli import UserError, run
 from orin_core.device import select
 from orin_core.result import check_writable, write_json
 
-NETWORKS = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "vgg16")
+NETWORK_NAMES = ("resnet18", "resnet50", "mobilenet_v2", "efficientnet_b0", "vgg16")
 DTYPES = ("float16", "float32")
 LARGEST_BATCH = 4096
 
@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def bench_cnn(
     network: Annotated[
-        str, typer.Option(help=f"all, or some of {', '.join(NETWORKS)}, comma-separated.")
+        str, typer.Option(help=f"all, or some of {', '.join(NETWORK_NAMES)}, comma-separated.")
     ] = "all",
     device: Annotated[
         str, typer.Option(help="auto, or some of nv, cuda and cpu, comma-separated.")
@@ -62,7 +62,7 @@ def bench_cnn(
     Pictures of 224 by 224 stay on the device; without --weights the networks are random. FLOP/s
     count two operations for each multiply-accumulate of convolutions and linear layers.
     """
-    networks = _chosen("network", network, NETWORKS)
+    networks = _chosen("network", network, NETWORK_NAMES)
     dtypes = _chosen("dtype", dtype, DTYPES) if dtype else None
     batches = _sizes(batch) if batch else None
     if weights and len(networks) > 1:
@@ -83,12 +83,12 @@ def bench_cnn(
 
     # tinygrad reads the environment when it is imported: only now.
     from orin_bench.classify import classify
-    from orin_bench.networks import NETWORKS as NETWORKS_BY_NAME
+    from orin_bench.networks import NETWORKS
     from orin_bench.throughput import Case, benchmark
     from orin_bench.weights import load_weights
 
     if weights:
-        load_weights(NETWORKS_BY_NAME[networks[0]](), weights)  # refused before the table begins
+        load_weights(NETWORKS[networks[0]](), weights)  # refused before the table begins
     if weights and image:
         classify(networks[0], weights, image, devices[0], (dtypes or ["float32"])[0])
     cases = [

@@ -88,6 +88,19 @@ class Conv2d:
         return rows.unfold(2, self.kernel * c, self.stride * c)
 
 
+def conv_norm(
+    in_channels: int,
+    out: int,
+    kernel: int,
+    activation: Layer,
+    stride: int = 1,
+    groups: int = 1,
+) -> Sequential:
+    """A convolution that keeps the size (divided by `stride`), BatchNorm and `activation`."""
+    conv = Conv2d(in_channels, out, kernel, stride, kernel // 2, groups)
+    return Sequential([conv, BatchNorm2d(out), activation])
+
+
 class Linear:
     """(N, in) to (N, out); the weight is (out, in)."""
 

@@ -2,7 +2,15 @@
 
 from tinygrad import Tensor
 
-from orin_bench.layers import BatchNorm2d, Conv2d, Linear, Sequential, global_average, identity
+from orin_bench.layers import (
+    BatchNorm2d,
+    Conv2d,
+    Linear,
+    Sequential,
+    conv_norm,
+    global_average,
+    identity,
+)
 
 # Expansion, kernel, stride, channels and blocks of each stage: table 1 of the paper.
 STAGES = [
@@ -14,13 +22,6 @@ STAGES = [
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 ]
-
-
-def conv_norm(
-    in_channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1
-) -> Sequential:
-    conv = Conv2d(in_channels, out, kernel, stride, kernel // 2, groups)
-    return Sequential([conv, BatchNorm2d(out), Tensor.silu])
 
 
 class SqueezeExcitation:
@@ -43,8 +44,8 @@ class MBConv:
         hidden = in_channels * expansion
         self.block = Sequential()
         if expansion > 1:
-            self.block.append(conv_norm(in_channels, hidden, 1))
-        self.block.append(conv_norm(hidden, hidden, kernel, stride, groups=hidden))
+            self.block.append(conv_norm(in_channels, hidden, 1, Tensor.silu))
+        self.block.append(conv_norm(hidden, hidden, kernel, Tensor.silu, stride, hidden))
         self.block.append(SqueezeExcitation(hidden, in_channels // 4))
         self.block.append(Sequential([Conv2d(hidden, out, 1), BatchNorm2d(out)]))
 
@@ -55,13 +56,13 @@ class MBConv:
 class EfficientNetB0:
     def __init__(self) -> None:
         channels = 32
-        self.features = Sequential([conv_norm(3, channels, 3, 2)])
+        self.features = Sequential([conv_norm(3, channels, 3, Tensor.silu, 2)])
         for expansion, kernel, stride, out, blocks in STAGES:
             first = MBConv(channels, out, expansion, kernel, stride)
             rest = [MBConv(out, out, expansion, kernel, 1) for _ in range(blocks - 1)]
             self.features.append(Sequential([first, *rest]))
             channels = out
-        self.features.append(conv_norm(channels, 1280, 1))
+        self.features.append(conv_norm(channels, 1280, 1, Tensor.silu))
         self.classifier = Sequential([identity, Linear(1280, 1000)])  # identity: dropout's place
 
     def __call__(self, x: Tensor) -> Tensor:
