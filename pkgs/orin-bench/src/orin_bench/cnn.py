@@ -87,10 +87,10 @@ def bench_cnn(
     from orin_bench.throughput import Case, benchmark
     from orin_bench.weights import load_weights
 
-    if weights:
-        load_weights(NETWORKS[networks[0]](), weights)  # refused before the table begins
     if weights and image:
         classify(networks[0], weights, image, devices[0], (dtypes or ["float32"])[0])
+    elif weights:
+        load_weights(NETWORKS[networks[0]](), weights)  # refused before the table begins
     cases = [
         Case(name, target, kind, size)
         for name in networks
