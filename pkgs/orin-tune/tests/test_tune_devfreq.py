@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orin_core.cli import UserError
+from orin_core.jetson import find_gpu
 from orin_tune import devfreq, sysfs
 from tune_boards import BOARDS, JETSONS, MHZ_R36, Board, Command, make_board
 
@@ -23,7 +24,7 @@ def hz(gpu: Path, name: str) -> int | None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_finds_the_gpu_of_every_board(board: Board, name: str) -> None:
-    found = devfreq.find_gpu(board(name))
+    found = find_gpu(board(name))
     assert (found and found.name) == BOARDS[name][0]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orin_core.cli import UserError
+from orin_core.jetson import Mode, parse_modes
 from orin_tune import nvpmodel as nvp
 from tune_boards import Command, Nvpmodel
 
@@ -39,13 +40,13 @@ def test_the_file_decides_and_not_a_table_of_ours(tmp_path: Path) -> None:
 
 
 def test_the_exact_name_wins_over_the_one_without_prefix(tmp_path: Path) -> None:
-    modes = nvp.parse_modes("< POWER_MODEL ID=0 NAME=MODE_30W >\n< POWER_MODEL ID=1 NAME=30W >\n")
+    modes = parse_modes("< POWER_MODEL ID=0 NAME=MODE_30W >\n< POWER_MODEL ID=1 NAME=30W >\n")
     assert nvp.resolve("30w", modes, tmp_path).id == 1
     assert nvp.resolve("mode_30w", modes, tmp_path).id == 0
 
 
 def test_one_name_with_two_ids_is_refused(tmp_path: Path) -> None:
-    modes = nvp.parse_modes("< POWER_MODEL ID=0 NAME=30W >\n< POWER_MODEL ID=1 NAME=30W >\n")
+    modes = parse_modes("< POWER_MODEL ID=0 NAME=30W >\n< POWER_MODEL ID=1 NAME=30W >\n")
     with pytest.raises(UserError, match=r"30W \(id 0\), 30W \(id 1\)"):
         nvp.resolve("30W", modes, tmp_path)
 
@@ -133,7 +134,7 @@ def test_a_question_that_waits_for_ever(
     monkeypatch.setattr(nvp, "_TIMEOUT_S", 0.2)
     tool = nvpmodel("takes", query="exec sleep 30")
     with pytest.raises(UserError, match=r"did not end within 0.2 s; run `.* -q` by hand"):
-        nvp.apply(nvp.Mode(2, "MODE_30W"), conf, str(tool.path))
+        nvp.apply(Mode(2, "MODE_30W"), conf, str(tool.path))
 
 
 def test_unknown_mode_lists_the_files(orin_tune: Command, conf: Path) -> None:
@@ -187,7 +188,7 @@ LINE = st.one_of(
 
 @given(st.lists(LINE, max_size=8).map("\n".join), st.sampled_from(["30W", "MAXN", "\0", "MODE_"]))
 def test_hostile_confs_give_a_listed_mode_or_one_error(text: str, name: str) -> None:
-    modes = nvp.parse_modes(text)
+    modes = parse_modes(text)
     try:
         mode = nvp.resolve(name, modes, Path("conf"))
     except UserError:

@@ -3,39 +3,11 @@
 Values are Hz, as in Documentation/ABI/testing/sysfs-class-devfreq.
 """
 
-import re
 from pathlib import Path
 
 from orin_core.cli import UserError
+from orin_core.jetson import find_gpu
 from orin_tune import state, sysfs
-
-# L4T r36 calls the node gpu, r35 and Xavier by the chip; gpu-gpc-0 is Thor's, which has no of_node.
-# Thor's gpu-nvd-0 is the video engine.
-_NODE = r"gpu|ga10b|gv11b|gp10b"
-_ENTRY = re.compile(rf"[0-9a-f]+\.(?:{_NODE})|gpu-gpc-[0-9]+")
-
-
-def find_gpu(root: Path) -> Path | None:
-    """The GPU's directory in `root`/class/devfreq, or None where there is no Jetson GPU."""
-    entries = sorted((root / "class/devfreq").glob("*"))
-    return next((entry for entry in entries if _is_gpu(entry)), None)
-
-
-def _is_gpu(entry: Path) -> bool:
-    node = entry / "device/of_node"
-    if not _ENTRY.fullmatch(entry.name) and not re.fullmatch(_NODE, _property(node / "name")):
-        return False
-    # Other makers' boards have a devfreq called gpu as well (Mali on Rockchip: ff9a0000.gpu).
-    compatible = _property(node / "compatible")
-    return not compatible or "nvidia," in compatible
-
-
-def _property(path: Path) -> str:
-    """A device tree property's text, empty where there is none."""
-    try:
-        return sysfs.read(path).strip("\0\n")
-    except OSError:
-        return ""
 
 
 def mhz(hz: int) -> str:

@@ -18,35 +18,15 @@ How nvpmodel behaves is not documented; this follows what owners of boards recor
 
 import re
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from orin_core.cli import UserError
+from orin_core.jetson import Mode, parse_modes
 from orin_tune import sysfs
 
-# The form nvpmodel itself insists on: "<" in the first column. "#" in front is a comment.
-_MODE = re.compile(
-    r"^<[ \t]*POWER_MODEL[ \t]+ID=([0-9]{1,4})[ \t]+NAME=([A-Za-z0-9_.+-]+)[ \t]*>", re.MULTILINE
-)
 _QUERY = re.compile(r"NV Power Mode:[ \t]*(\S+)(?:[ \t]*\r?\n[ \t]*([0-9]{1,4})\b)?")
 _TIMEOUT_S = 60  # bringing twelve cores up takes a few seconds; a hidden question would take ever
 _WORDS_CHARS = 400  # a screenful: enough for every line of the reboot question
-
-
-@dataclass(frozen=True)
-class Mode:
-    """One `POWER_MODEL` of nvpmodel.conf: the number for `nvpmodel -m`, and its name."""
-
-    id: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.name} (id {self.id})"
-
-
-def parse_modes(text: str) -> list[Mode]:
-    """The power modes of an nvpmodel.conf's text, in the file's order, without repetitions."""
-    return list(dict.fromkeys(Mode(int(number), name) for number, name in _MODE.findall(text)))
 
 
 def load_modes(conf: Path) -> list[Mode]:

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from orin_tune import devfreq, nvpmodel, sysfs
+from orin_core.jetson import find_gpu, parse_modes
+from orin_tune import devfreq, sysfs
 
 UNKNOWN = "-"
 
@@ -43,12 +44,12 @@ def _power_mode(record: Path, conf: Path) -> str:
     if match is None:
         return UNKNOWN
     number = int(match[1])
-    modes = nvpmodel.parse_modes(_text(conf))
+    modes = parse_modes(_text(conf))
     return next((str(mode) for mode in modes if mode.id == number), f"id {number}")
 
 
 def _gpu_rows(sys_root: Path, proc_root: Path) -> list[tuple[str, str]]:
-    gpu = devfreq.find_gpu(sys_root)
+    gpu = find_gpu(sys_root)
     if gpu is None:
         jetson = "nvidia,tegra" in _text(proc_root / "device-tree/compatible")
         return [("GPU", "no devfreq: GPU driver not loaded" if jetson else "not a Jetson")]

@@ -1,4 +1,4 @@
-"""Reading and writing kernel files (sysfs, procfs) without the traps of Python's file objects."""
+"""Writing kernel files, and what is wrong where they cannot be read or written."""
 
 import errno
 import os
@@ -6,9 +6,7 @@ import re
 from pathlib import Path
 
 from orin_core.cli import UserError
-
-# Kernel attributes fit a page and nvpmodel.conf some 20 kB: more is not a file of ours.
-_LIMIT_BYTES = 1 << 20
+from orin_core.sysfs import read as read
 
 _REMEDIES = {
     errno.EACCES: "run as root",
@@ -17,23 +15,6 @@ _REMEDIES = {
     errno.EBUSY: "the driver is busy, try again",
     errno.EINVAL: "the driver refuses that value",
 }
-
-
-def read(path: Path) -> str:
-    """The text of a kernel file, at most 1 MiB, bytes outside UTF-8 replaced.
-
-    Raises OSError, EAGAIN included: Jetson's sensors answer it, and `open().read()` would turn
-    it into a TypeError or None. O_NONBLOCK changes nothing on sysfs; it only keeps a pipe in
-    the place of a file from blocking for ever.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        data = b""
-        while len(data) < _LIMIT_BYTES and (part := os.read(fd, _LIMIT_BYTES - len(data))):
-            data += part
-    finally:
-        os.close(fd)
-    return data.decode(errors="replace")
 
 
 def write(path: Path, value: int) -> None:
