@@ -1,0 +1,1 @@
+"""What a Jetson board tells about itself: exporter, terminal monitor and simulator."""

@@ -1,0 +1,139 @@
+"""The power rails: INA3221 monitors read at most once a second, and their power over time."""
+
+import errno
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orin_telemetry.kernel import Kernel
+from orin_telemetry.metric import Reading, exists
+
+MILLI = 1000
+PERIOD_S = 1.0
+LEVELS = ("max", "crit")
+# A longer pause, such as a suspended board, is not bridged: nobody knows what it drew.
+_LONGEST_GAP_S = 10.0
+_OFF = (errno.ENODATA,)  # the driver's answer for a channel that is switched off
+
+# What makes up the module's power. AGX Orin has no rail for all of it: VDDQ hangs below VIN_SYS_5V0
+# and would count twice, and what the carrier board takes is in none of these.
+TOTALS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("measured", frozenset({"VDD_IN"})),
+    ("sum", frozenset({"VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"})),
+)
+
+
+class Rail:
+    """A rail's label and the files of its INA3221 channel."""
+
+    def __init__(self, name: str, folder: Path, channel: int) -> None:
+        self.name = name
+        self.volts = folder / f"in{channel}_input"
+        self.amperes = folder / f"curr{channel}_input"
+        self.limits = {level: folder / f"curr{channel}_{level}" for level in LEVELS}
+        self.alarms = {level: folder / f"curr{channel}_{level}_alarm" for level in LEVELS}
+
+
+@dataclass(frozen=True)
+class Power:
+    """A rail at one moment, in volts and amperes."""
+
+    volts: float
+    amperes: float
+
+    @property
+    def watts(self) -> float:
+        """What the rail delivers."""
+        return self.volts * self.amperes
+
+
+class Meter:
+    """Reads the rails for whoever asks, at most once a second, and adds up their energy.
+
+    A register of an INA3221 takes half a millisecond on the I2C bus, so a scrape and the sampler
+    share what was read. Energy is the trapezoidal rule over the samples.
+    """
+
+    def __init__(self, kernel: Kernel, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rails: list[Rail] = []
+        self.joules: dict[str, float] = {}  # by rail; a total under its method's name
+        self._kernel = kernel
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._time: float | None = None
+        self._power: dict[str, Power] = {}
+        self._failures: list[str] = []
+
+    def discover(self, reading: Reading) -> None:
+        """Find the channels of every INA3221 by their labels."""
+        rails: dict[str, Rail] = {}
+        for folder in self._kernel.hwmon("ina3221"):
+            for channel in (1, 2, 3):  # in4 and on are shunts, in7 their sum
+                label = folder / f"in{channel}_label"
+                if not exists(label) or (name := reading.word(label)) in (None, "NC"):
+                    continue
+                if name in rails:
+                    name = f"{name} ({folder.name} channel {channel})"
+                rails[name] = Rail(name, folder, channel)
+        with self._lock:
+            self.rails = list(rails.values())
+
+    def sample(self, reading: Reading) -> dict[str, Power]:
+        """Each rail's power, at most a second old; a rail that does not answer is missing.
+
+        What was wrong with the files becomes failures of `reading`.
+        """
+        with self._lock:
+            now = self._clock()
+            # A shade below the period, so that a sampler whose sleep ended early still reads.
+            if self._time is None or now - self._time >= 0.95 * PERIOD_S:
+                before = len(reading.failures)
+                power = {
+                    rail.name: Power(volts, amperes)
+                    for rail in self.rails
+                    if (volts := reading.number(rail.volts, divide=MILLI, off=_OFF)) is not None
+                    and (amperes := reading.number(rail.amperes, divide=MILLI, off=_OFF))
+                    is not None
+                }
+                self._add_energy(power, now)
+                self._time, self._power = now, power
+                self._failures = reading.failures[before:]
+            else:
+                reading.failures.extend(self._failures)
+            return self._power
+
+    def start(self) -> None:
+        """Sample every second in the background from now on."""
+        threading.Thread(target=self._run, name="energy sampler", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self.sample(Reading(self._kernel))  # its failures reach the next scrape
+            time.sleep(PERIOD_S)
+
+    def _add_energy(self, power: dict[str, Power], now: float) -> None:
+        gap = now - self._time if self._time is not None else 0.0
+        if gap > _LONGEST_GAP_S:
+            gap = 0.0
+        before, after = watts(self._power), watts(power)
+        for name, value in after.items():
+            joules = (before[name] + value) / 2 * gap if name in before else 0.0
+            self.joules[name] = self.joules.get(name, 0.0) + joules
+
+
+def watts(power: dict[str, Power]) -> dict[str, float]:
+    """Watts by rail, and of the whole module by the method that gives it."""
+    result = {name: rail.watts for name, rail in power.items()}
+    if total := total_watts(power):
+        result[total[0]] = total[1]
+    return result
+
+
+def total_watts(power: dict[str, Power]) -> tuple[str, float] | None:
+    """Method and watts of the whole module, if every rail of a known sum answered."""
+    for method, rails in TOTALS:
+        if rails <= power.keys():
+            return method, sum(power[rail].watts for rail in rails)
+    return None

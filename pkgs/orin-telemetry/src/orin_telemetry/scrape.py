@@ -1,0 +1,159 @@
+"""All collectors in one scrape, none of which can hold up the others."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample as PrometheusSample
+
+from orin_telemetry.collectors.collector import Collector
+from orin_telemetry.kernel import Kernel
+from orin_telemetry.metric import Family, Reading, Sample
+
+SUCCESS = Family(
+    "jetson_collector_success", "Whether everything the collector asked answered.", ("collector",)
+)
+DURATION = Family(
+    "jetson_collector_duration_seconds", "How long the collector took.", ("collector",)
+)
+
+DEADLINE_S = 0.5  # a scrape answers within a second, its text and the network included
+DISCOVERY_S = 60.0
+# Whoever asks again this soon gets the same answer, so that nobody can keep the board busy.
+_FRESH_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """What all collectors said: their samples, and what failed by the collector's name."""
+
+    samples: list[Sample]
+    failures: dict[str, list[str]]
+
+
+@dataclass
+class _Job:
+    """One collector and its present pass."""
+
+    collector: Collector
+    spread_s: float  # so that not all collectors discover in the same scrape
+    discover_at: float = 0.0
+    started: float = 0.0
+    reading: Reading | None = None
+    future: Future[None] | None = None
+    duration: float = 0.0
+    failures: list[str] = field(default_factory=list)  # of the scrape before
+
+    def run(self, reading: Reading) -> None:
+        """The pass, in a thread of its own: a kernel that does not answer cannot be interrupted."""
+        started = time.perf_counter()
+        try:
+            if self.started >= self.discover_at:
+                self.collector.discover(reading)
+                self.discover_at = self.started + DISCOVERY_S + self.spread_s
+            self.collector.collect(reading)
+        except Exception as error:  # a bug costs one collector, and its traceback is kept
+            log.exception("%s: a bug", self.collector.name)
+            reading.failures.append(f"{type(error).__name__}: {error}")
+        if reading.failures:
+            self.discover_at = 0.0
+        self.duration = time.perf_counter() - started
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a pass is still under way."""
+        return self.future is not None and not self.future.done()
+
+
+class Scraper:
+    """Runs the collectors side by side, each with a thread and all with one deadline.
+
+    A collector that is late loses what it has not read yet, is reported as failed, and is left
+    alone until its read returns; the others are not affected. Also a collector in the sense of
+    prometheus_client: register it with a registry.
+    """
+
+    def __init__(
+        self, kernel: Kernel, collectors: Sequence[Collector], deadline_s: float = DEADLINE_S
+    ) -> None:
+        self._kernel = kernel
+        self._deadline_s = deadline_s
+        self._pool = ThreadPoolExecutor(max_workers=max(1, len(collectors)))
+        self._jobs = [
+            _Job(collector, spread_s=DISCOVERY_S * index / len(collectors))
+            for index, collector in enumerate(collectors)
+        ]
+        self._lock = threading.Lock()
+        self._last: tuple[float, Scrape] | None = None
+
+    def scrape(self) -> Scrape:
+        """The readings of all collectors, at most a fifth of a second old."""
+        with self._lock:
+            now = time.monotonic()
+            if self._last is None or now - self._last[0] >= _FRESH_S:
+                self._last = (now, self._scrape(now))
+            return self._last[1]
+
+    def collect(self) -> Iterable[Metric]:
+        """The samples as prometheus_client's metrics."""
+        metrics: dict[Family, Metric] = {}
+        seen: set[tuple[str, tuple[str, ...]]] = set()
+        for sample in self.scrape().samples:
+            family = sample.family
+            # Prometheus refuses a series that comes twice; two files may tell the same (EMC).
+            if (key := (family.name, sample.labels)) in seen:
+                continue
+            seen.add(key)
+            if (metric := metrics.get(family)) is None:
+                name = family.name.removesuffix("_total")
+                metric = metrics[family] = Metric(name, family.help, family.kind)
+            labels = dict(zip(family.labels, sample.labels, strict=True))
+            metric.samples.append(PrometheusSample(family.name, labels, float(sample.value)))
+        return metrics.values()
+
+    def _scrape(self, now: float) -> Scrape:
+        late = [job for job in self._jobs if job.hangs]
+        asked = [job for job in self._jobs if job not in late]
+        for job in asked:
+            self._start(job, now)
+        wait([job.future for job in asked if job.future], timeout=self._deadline_s)
+        scrape = Scrape([], {})
+        for job in self._jobs:
+            self._finish(job, scrape, fresh=job in asked)
+        return scrape
+
+    def _start(self, job: _Job, now: float) -> None:
+        kept = job.reading is not None and not job.reading.failures
+        if kept and now - job.started < job.collector.lifetime_s:
+            return
+        job.started = now
+        job.reading = Reading(self._kernel)
+        job.future = self._pool.submit(job.run, job.reading)
+
+    def _finish(self, job: _Job, scrape: Scrape, fresh: bool) -> None:
+        name, reading = job.collector.name, job.reading
+        assert reading is not None
+        # A copy: a late thread may still be adding to it.
+        failures, duration = list(reading.failures), job.duration
+        if job.hangs:
+            duration = time.monotonic() - job.started
+            failures.append(f"{reading.path or name}: no answer")
+        if fresh:
+            scrape.samples.extend(list(reading.samples))
+        scrape.samples.append(Sample(SUCCESS, (name,), not failures))
+        scrape.samples.append(Sample(DURATION, (name,), duration))
+        if failures:
+            scrape.failures[name] = failures
+        if failures != job.failures:
+            for failure in failures:
+                if failure not in job.failures:
+                    log.warning("%s: %s", name, failure)
+            if not failures:
+                log.warning("%s: everything answers again", name)
+            job.failures = failures
