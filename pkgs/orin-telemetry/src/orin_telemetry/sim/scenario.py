@@ -143,7 +143,7 @@ SCENARIOS: dict[str, Scenario] = {
         " from 45 s on a better one, near the rails' limits.",
         _at(0, "training", work=TRAINING),
         _at(15, "on a weak battery", supply_volts=14.6, supply_ohms=0.62),
-        _at(45, "on a battery of 16 V", supply_volts=16.2, supply_ohms=0.05),
+        _at(45, "on a battery of 15 V", supply_volts=15.0, supply_ohms=0.05),
     ),
     "swap-thrash": _story(
         "From 10 s on the programs want more memory than there is: zram fills, pages race.",
