@@ -1,0 +1,1 @@
+"""SSH tunnel to the dashboards of a board."""

@@ -1,0 +1,1 @@
+"""Telemetry on a machine without a board."""
