@@ -40,6 +40,7 @@
         nixos-perf = mkSystem { perf = true; };
         nixos-llama-cpp = mkSystem { llama = true; };
         nixos-tabby = mkSystem { tabby = true; };
+        nixos-telemetry = mkSystem { telemetry = true; };
       };
 
       nixosModules = import ./modules {

@@ -7,4 +7,5 @@ in
   perf = feature "performance" [ ];
   llama = feature "llama" [ "perf" ]; # a server that decodes on unpinned clocks stutters
   tabby = feature "tabby" [ "perf" ];
+  telemetry = feature "telemetry" [ ];
 }

@@ -34,6 +34,10 @@ lib.concatMapAttrs (name: system: {
         "performance"
         "tabby"
       ];
+      nixos-telemetry = [
+        "owner"
+        "telemetry"
+      ];
     };
   "a generated hardware-configuration.nix wins over the labels" =
     let
