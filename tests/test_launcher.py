@@ -26,7 +26,7 @@ def test_lists_every_command_in_one_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     commands = {line.split()[1] for line in lines}
-    assert {"bench-cnn", "check-nix", "lint", "orin-tune", "test"} <= commands
+    assert {"bench-cnn", "check-nix", "demo", "jetson-top", "lint", "test"} <= commands
     assert all(len(line.split(maxsplit=2)) == 3 for line in lines)
 
 
