@@ -1,0 +1,1 @@
+"""jetson-top: the readings of a Jetson in a terminal."""

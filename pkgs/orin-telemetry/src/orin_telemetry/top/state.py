@@ -1,0 +1,23 @@
+"""What the screen shows."""
+
+from dataclasses import dataclass, field
+
+from orin_telemetry.top.history import History
+from orin_telemetry.top.snapshot import Snapshot
+
+
+@dataclass
+class State:
+    """The last snapshot and the history, how often a new one comes, and whether it does."""
+
+    simulated: str  # the scenario's name; empty for a real board
+    interval_s: float
+    now: Snapshot | None = None
+    history: History = field(default_factory=History)
+    paused: bool = False
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The last snapshot; pages are drawn from the first one on."""
+        assert self.now is not None
+        return self.now
