@@ -149,18 +149,20 @@ def _kernel(sysfs: Path, procfs: Path, rootfs: Path) -> Kernel:
 class _BuildInfo:
     """What serves the metrics: a metric that says it, as Prometheus' own exporters have."""
 
-    def collect(self) -> Iterable[Metric]:
+    def __init__(self) -> None:
         try:
             release = version("orin-telemetry")
         except PackageNotFoundError:
-            release = ""  # run from a source tree
-        info = GaugeMetricFamily(
+            release = "source"  # run from a source tree
+        self._info = GaugeMetricFamily(
             "jetson_exporter_build_info",
             "Version of the exporter and of Python.",
             labels=("version", "python"),
         )
-        info.add_metric([release, platform.python_version()], 1)
-        return [info]
+        self._info.add_metric([release, platform.python_version()], 1)
+
+    def collect(self) -> Iterable[Metric]:
+        return [self._info]
 
 
 def main() -> None:

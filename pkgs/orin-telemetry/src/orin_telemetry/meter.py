@@ -15,6 +15,8 @@ PERIOD_S = 1.0
 LEVELS = ("max", "crit")
 # A longer pause, such as a suspended board, is not bridged: nobody knows what it drew.
 _LONGEST_GAP_S = 10.0
+# Reading all rails takes some 15 ms; whoever waits longer for another's reading waits in vain.
+_WAIT_S = 0.1
 _OFF = (errno.ENODATA,)  # the driver's answer for a channel that is switched off
 
 # What makes up the module's power. AGX Orin has no rail for all of it: VDDQ hangs below VIN_SYS_5V0
@@ -38,14 +40,16 @@ class Rail:
 
 @dataclass(frozen=True)
 class Power:
-    """A rail at one moment, in volts and amperes."""
+    """A rail at one moment, in volts and amperes; None is what did not answer."""
 
-    volts: float
-    amperes: float
+    volts: float | None
+    amperes: float | None
 
     @property
-    def watts(self) -> float:
-        """What the rail delivers."""
+    def watts(self) -> float | None:
+        """What the rail delivers, if both are known."""
+        if self.volts is None or self.amperes is None:
+            return None
         return self.volts * self.amperes
 
 
@@ -62,6 +66,7 @@ class Meter:
         self._kernel = kernel
         self._clock = clock
         self._lock = threading.Lock()
+        self._reading = Reading(kernel)  # of whoever has the lock
         self._time: float | None = None
         self._power: dict[str, Power] = {}
         self._failures: list[str] = []
@@ -77,32 +82,41 @@ class Meter:
                 if name in rails:
                     name = f"{name} ({folder.name} channel {channel})"
                 rails[name] = Rail(name, folder, channel)
-        with self._lock:
-            self.rails = list(rails.values())
+        self.rails = list(rails.values())
 
     def sample(self, reading: Reading) -> dict[str, Power]:
-        """Each rail's power, at most a second old; a rail that does not answer is missing.
+        """Each rail's power, at most a second old; nothing while another read hangs on the bus.
 
         What was wrong with the files becomes failures of `reading`.
         """
-        with self._lock:
-            now = self._clock()
-            # A shade below the period, so that a sampler whose sleep ended early still reads.
-            if self._time is None or now - self._time >= 0.95 * PERIOD_S:
-                before = len(reading.failures)
-                power = {
-                    rail.name: Power(volts, amperes)
-                    for rail in self.rails
-                    if (volts := reading.number(rail.volts, divide=MILLI, off=_OFF)) is not None
-                    and (amperes := reading.number(rail.amperes, divide=MILLI, off=_OFF))
-                    is not None
-                }
-                self._add_energy(power, now)
-                self._time, self._power = now, power
-                self._failures = reading.failures[before:]
-            else:
-                reading.failures.extend(self._failures)
+        if not self._lock.acquire(timeout=_WAIT_S):
+            reading.fail(self._reading.path or Path("ina3221"), "no answer")
+            return {}
+        try:
+            self._reading = reading
+            return self._sample(reading)
+        finally:
+            self._lock.release()
+
+    def _sample(self, reading: Reading) -> dict[str, Power]:
+        now = self._clock()
+        # A shade below the period, so that a sampler whose sleep ended early still reads.
+        if self._time is not None and now - self._time < 0.95 * PERIOD_S:
+            reading.failures.extend(self._failures)
             return self._power
+        before = len(reading.failures)
+        power = {
+            rail.name: Power(
+                reading.number(rail.volts, divide=MILLI, off=_OFF),
+                # A rail without load may read a few milliamperes below zero.
+                reading.number(rail.amperes, divide=MILLI, off=_OFF, signed=True),
+            )
+            for rail in self.rails
+        }
+        self._add_energy(power, now)
+        self._time, self._power = now, power
+        self._failures = reading.failures[before:]
+        return power
 
     def start(self) -> None:
         """Sample every second in the background from now on."""
@@ -120,12 +134,12 @@ class Meter:
         before, after = watts(self._power), watts(power)
         for name, value in after.items():
             joules = (before[name] + value) / 2 * gap if name in before else 0.0
-            self.joules[name] = self.joules.get(name, 0.0) + joules
+            self.joules[name] = self.joules.get(name, 0.0) + max(0.0, joules)  # a counter
 
 
 def watts(power: dict[str, Power]) -> dict[str, float]:
     """Watts by rail, and of the whole module by the method that gives it."""
-    result = {name: rail.watts for name, rail in power.items()}
+    result = {name: rail.watts for name, rail in power.items() if rail.watts is not None}
     if total := total_watts(power):
         result[total[0]] = total[1]
     return result
@@ -134,6 +148,8 @@ def watts(power: dict[str, Power]) -> dict[str, float]:
 def total_watts(power: dict[str, Power]) -> tuple[str, float] | None:
     """Method and watts of the whole module, if every rail of a known sum answered."""
     for method, rails in TOTALS:
-        if rails <= power.keys():
-            return method, sum(power[rail].watts for rail in rails)
+        parts = [power[rail].watts for rail in rails & power.keys()]
+        known = [part for part in parts if part is not None]
+        if len(known) == len(rails):
+            return method, sum(known)
     return None

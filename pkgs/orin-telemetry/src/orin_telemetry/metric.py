@@ -11,7 +11,7 @@ from orin_telemetry.kernel import Kernel
 
 PAGE_BYTES = 4096  # what a sysfs attribute holds at most (Documentation/filesystems/sysfs.rst)
 _LABEL_CHARS = 128
-_NUMBER = re.compile(r"-?[0-9]{1,19}")
+_NUMBER = re.compile(r"[0-9]{1,19}")
 _MASK = re.compile(r"(?:0[xX])?[0-9a-fA-F]{1,16}")
 
 
@@ -72,14 +72,22 @@ class Reading:
         return text
 
     def number(
-        self, path: Path, multiply: int = 1, divide: int = 1, off: tuple[int, ...] = ()
+        self,
+        path: Path,
+        multiply: int = 1,
+        divide: int = 1,
+        off: tuple[int, ...] = (),
+        signed: bool = False,
     ) -> float | None:
-        """The decimal integer in `path` as so many base units: 1400 mA over 1000 is 1.4 A."""
+        """The decimal integer in `path` as so many base units: 1400 mA over 1000 is 1.4 A.
+
+        Below zero it is a failure unless `signed`: no clock, load or count is.
+        """
         text = self.text(path, off=off)
         if text is None:
             return None
         text = text.strip()
-        if not _NUMBER.fullmatch(text):
+        if not _NUMBER.fullmatch(text.removeprefix("-") if signed else text):
             self.fail(path, "not a number")
             return None
         return int(text) * multiply / divide

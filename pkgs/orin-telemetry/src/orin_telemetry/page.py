@@ -1,11 +1,13 @@
 """The exporter's page for people: the readings of this moment, without any script."""
 
+from collections.abc import Sequence
 from html import escape
 
 from orin_telemetry.collectors import (
     board,
     cooling,
     cpu,
+    emc,
     engines,
     fan,
     gpu,
@@ -23,24 +25,56 @@ REFRESH_S = 5
 NONE = "\N{EN DASH}"
 
 _STYLE = """
-:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1.5rem }
-h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1rem; margin: 0 0 .4rem }
-header p { margin: .2rem 0 1.2rem; opacity: .75 }
-.tiles, main { display: grid; gap: 1rem }
-.tiles { grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); margin-bottom: 1rem }
-main { grid-template-columns: repeat(auto-fit, minmax(21rem, 1fr)); align-items: start }
-.tiles div, section { border: 1px solid var(--line); border-radius: .5rem; padding: .8rem 1rem }
-.tiles b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums }
-.tiles span, th { opacity: .75; font-weight: 400 }
+:root { color-scheme: light dark; --good: #4f8a10; --warn: #c77700; --bad: #c9302c;
+  --faint: color-mix(in srgb, CanvasText 62%, Canvas);
+  --line: color-mix(in srgb, CanvasText 14%, Canvas);
+  --card: color-mix(in srgb, CanvasText 3%, Canvas) }
+@media (prefers-color-scheme: dark) { :root { --good: #76b900; --warn: #e3a008; --bad: #ff7b72 } }
+* { box-sizing: border-box }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 84rem; padding: 1.5rem }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 }
+h2 { font-size: 1rem; margin: 0 0 .35rem }
+header p { color: var(--faint); margin: .3rem 0 1.3rem }
+a { color: inherit }
+.tiles { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)) }
+.tiles div, section { background: var(--card); border: 1px solid var(--line);
+  border-radius: .6rem; padding: .85rem 1rem }
+.tiles b { display: block; font-size: 1.55rem; font-variant-numeric: tabular-nums;
+  line-height: 1.35; overflow-wrap: anywhere }
+.tiles span, th { color: var(--faint); font-size: .87rem; font-weight: 400 }
+main { columns: 23rem; column-gap: 1rem; margin-top: 1rem }
+section { break-inside: avoid; margin-bottom: 1rem; overflow-x: auto }
 table { border-collapse: collapse; width: 100% }
-th, td { border-top: 1px solid var(--line); padding: .15rem 0 .15rem .8rem; text-align: right }
-th:first-child, td:first-child { padding-left: 0; text-align: left }
-td { font-variant-numeric: tabular-nums } tr:first-child th { border: 0 }
-meter { width: 6rem } .bad { color: #c9302c; font-weight: 600 }
-@media (prefers-color-scheme: dark) { .bad { color: #ff7b72 } }
-code { overflow-wrap: anywhere }
+th, td { border-top: 1px solid var(--line); padding: .18rem 0 .18rem .7rem; text-align: right;
+  white-space: nowrap }
+th:first-child, td:first-child { padding-left: 0; text-align: left; white-space: normal }
+tr:first-child > * { border-top: 0 }
+td { font-size: .93rem; font-variant-numeric: tabular-nums }
+meter { background: var(--line); border: 0; border-radius: .25rem; height: .5rem;
+  vertical-align: .08em; width: 3.2rem }
+meter::-webkit-meter-bar { background: var(--line); border: 0; border-radius: .25rem;
+  height: .5rem }
+meter::-webkit-meter-optimum-value { background: var(--good); border-radius: .25rem }
+meter::-webkit-meter-suboptimum-value { background: var(--warn); border-radius: .25rem }
+meter::-webkit-meter-even-less-good-value { background: var(--bad); border-radius: .25rem }
+meter::-moz-meter-bar { background: var(--good); border-radius: .25rem }
+meter:-moz-meter-sub-optimum::-moz-meter-bar { background: var(--warn) }
+meter:-moz-meter-sub-sub-optimum::-moz-meter-bar { background: var(--bad) }
+.bad { color: var(--bad); font-weight: 600 }
+.failures { border-color: var(--bad); margin: 1rem 0 0 }
+.failures p { margin: 0; overflow-wrap: anywhere }
+@media (max-width: 30rem) { body { padding: 1rem } meter { width: 2.6rem }
+  .tiles { gap: .7rem; grid-template-columns: 1fr 1fr } th, td { padding-left: .45rem } }
 """
+
+
+class _Html(str):
+    """A cell that is markup already; any other text is escaped."""
+
+    __slots__ = ()
+
+
+Cell = str | _Html
 
 
 def render(view: View) -> str:
@@ -55,7 +89,7 @@ def render(view: View) -> str:
         facts.get("kernel") and f"Linux {facts['kernel']}",
         mode and f"power mode {mode}",
     ]
-    sections = (_temperatures, _power, _gpu, _cpu, _memory, _engines, _cooling, _collectors)
+    sections = (_temperatures, _power, _gpu, _memory, _cooling, _cpu, _engines, _collectors)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -71,7 +105,7 @@ def render(view: View) -> str:
 <p>{escape(", ".join(filter(None, details)))}. Prometheus reads <a href="/metrics">/metrics</a>.</p>
 </header>
 <div class="tiles">{_tiles(view)}</div>
-<main>
+{_failures(view)}<main>
 {"".join(section(view) for section in sections)}</main>
 </body>
 </html>
@@ -97,16 +131,16 @@ def _tiles(view: View) -> str:
     tiles = [
         ("GPU load", _bold(view.one(gpu.LOAD), "percent"), _clock(view.one(gpu.FREQUENCY))),
         (
-            "Power" + (", estimated" if method == "sum" else ""),
+            "Module power",
             _bold(view.one(power.MODULE), "W"),
-            "of the module",
+            "an estimate" if method == "sum" else method or "not known",
         ),
         (
             "Hottest",
             _bold(zones[hottest] if hottest else None, "C"),
             hottest[0] if hottest else "no thermal zone",
         ),
-        ("To throttling", _bold(min(headroom, default=None), "K"), "headroom"),
+        ("Headroom", _bold(min(headroom, default=None), "K"), "until it throttles"),
         ("Throttling", throttling, "by temperature"),
         ("Memory used", _bold(used, "B"), f"of {_value(total, 'B')}"),
     ]
@@ -118,9 +152,9 @@ def _tiles(view: View) -> str:
 
 def _temperatures(view: View) -> str:
     trips: dict[str, float] = {}
-    for (zone, _, kind), celsius in view.all(thermal.TRIP).items():
+    for (zone, _, kind), trip in view.all(thermal.TRIP).items():
         if kind in ("passive", "critical"):
-            trips[zone] = max(celsius, trips.get(zone, 0))
+            trips[zone] = max(trip, trips.get(zone, 0))
     rows = []
     for (zone,), answers in view.all(thermal.AVAILABLE).items():
         celsius = view.one(thermal.TEMPERATURE, zone)
@@ -138,7 +172,7 @@ def _temperatures(view: View) -> str:
         rows.append(
             (f"{device} {sensor}", _value(celsius, "C"), _meter(celsius, limit), _value(left, "K"))
         )
-    return _section("Temperatures", ("zone", "now", "to its limit", "headroom"), rows)
+    return _section("Temperatures", ("zone", "now", "to limit", "headroom"), rows)
 
 
 def _power(view: View) -> str:
@@ -154,7 +188,7 @@ def _power(view: View) -> str:
                 _meter(amperes, limit),
             )
         )
-    return _section("Power", ("rail", "voltage", "current", "power", "of its limit"), rows)
+    return _section("Power", ("rail", "voltage", "current", "power", "to limit"), rows)
 
 
 def _gpu(view: View) -> str:
@@ -162,8 +196,11 @@ def _gpu(view: View) -> str:
     for (name,), hertz in view.all(gpu.FREQUENCY).items():
         low, high = view.one(gpu.MINIMUM, name), view.one(gpu.MAXIMUM, name)
         rows += [
-            (f"{name} clock", _clock(hertz)),
-            ("allowed", f"{_clock(low)} to {_clock(high)}"),
+            ("device", name),
+            ("load", _value(view.one(gpu.LOAD, name), "percent")),
+            ("clock", _clock(hertz)),
+            ("clock allowed", f"{_clock(low)} to {_clock(high)}"),
+            ("clock of the hardware", f"up to {_clock(view.one(gpu.AVAILABLE_MAXIMUM, name))}"),
             ("clocks locked", _yes(view.one(gpu.LOCKED, name))),
             ("powered", _yes(view.one(gpu.POWERED, name))),
         ]
@@ -171,24 +208,30 @@ def _gpu(view: View) -> str:
 
 
 def _cpu(view: View) -> str:
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for (core,), online in view.all(cpu.ONLINE).items():
         hertz, highest = view.one(cpu.FREQUENCY, core), view.one(cpu.AVAILABLE_MAXIMUM, core)
-        rows.append((core, _clock(hertz) if online else "offline", _meter(hertz, highest)))
+        rows.append((core, _clock(hertz) if online else "offline", _bar(hertz, highest)))
     return _section("CPU", ("core", "clock", "of the highest"), rows)
 
 
 def _memory(view: View) -> str:
-    swap, free = view.one(memory.MEMINFO["SwapTotal"]), view.one(memory.MEMINFO["SwapFree"])
-    used = swap - free if swap is not None and free is not None else None
-    rows = [("swap", _value(used, "B"), f"of {_value(swap, 'B')}")] if swap else []
+    sizes = memory.MEMINFO
+    rows = []
+    for name, total, free in (
+        ("memory", "MemTotal", "MemAvailable"),
+        ("swap", "SwapTotal", "SwapFree"),
+        ("contiguous (CMA)", "CmaTotal", "CmaFree"),
+    ):
+        all_, left = view.one(sizes[total]), view.one(sizes[free])
+        if all_ and left is not None:
+            rows.append((name, _value(all_ - left, "B"), f"of {_value(all_, 'B')}"))
     for (device,), taken in view.all(memory.USED).items():
         original = _value(view.one(memory.ORIGINAL, device), "B")
         rows.append((device, _value(taken, "B"), f"holds {original}"))
-    for (number,), rpm in view.all(fan.SPEED).items():
-        duty = _value(view.one(fan.PWM, number), "percent")
-        rows.append((f"fan {number}", f"{rpm:.0f} rpm", f"driven at {duty}"))
-    return _section("Swap and fan", (), rows)
+    if (cap := view.one(emc.CAP)) is not None:
+        rows.append(("clock allowed", _clock(cap), ""))
+    return _section("Memory", ("", "used", ""), rows)
 
 
 def _engines(view: View) -> str:
@@ -203,59 +246,79 @@ def _engines(view: View) -> str:
 
 
 def _cooling(view: View) -> str:
-    rows = [
-        (kind, f"{state:.0f}", _value(view.one(cooling.MAXIMUM, device, kind), ""))
+    fans = dict.fromkeys(
+        number for family in (fan.SPEED, fan.PWM) for (number,) in view.all(family)
+    )
+    rows = []
+    for number in fans:
+        rpm = view.one(fan.SPEED, number)
+        duty = _value(view.one(fan.PWM, number), "percent")
+        rows.append((f"fan {number}", NONE if rpm is None else f"{rpm:.0f} rpm", f"at {duty}"))
+    rows += [
+        (kind, f"{state:.0f}", f"of {_value(view.one(cooling.MAXIMUM, device, kind), '')}")
         for (device, kind), state in view.all(cooling.STATE).items()
         if not kind.endswith("-alert")
     ]
     rows += [
-        (f"{oc} events ({reason.replace('_', ' ')})", f"{count:.0f}", "")
+        (f"{oc} events, {reason.replace('_', ' ')}", f"{count:.0f}", "")
         for (oc, reason), count in view.all(overcurrent.EVENTS).items()
     ]
-    return _section("Cooling and over-current", ("device", "state", "of"), rows)
+    return _section("Cooling and over-current", ("device", "state", ""), rows)
+
+
+def _failures(view: View) -> str:
+    lines = [
+        f'<p><b class="bad">{escape(name)}</b> <code>{escape("; ".join(reasons[:5]))}</code></p>'
+        for name, reasons in view.failures.items()
+    ]
+    if not lines:
+        return ""
+    return f'<section class="failures"><h2>What does not answer</h2>{"".join(lines)}</section>\n'
 
 
 def _collectors(view: View) -> str:
     rows = []
     for (name,), success in view.all(SUCCESS).items():
         duration = view.one(DURATION, name) or 0
-        rows.append((name, "" if success else "failed", f"{1000 * duration:.1f} ms"))
-    failures = "".join(
-        f'<p class="bad">{escape(name)}: <code>{escape("; ".join(lines[:5]))}</code></p>'
-        for name, lines in view.failures.items()
-    )
-    return _section("Collectors", ("collector", "", "took"), rows, failures)
+        verdict = "" if success else _Html('<b class="bad">failed</b>')
+        rows.append((name, verdict, f"{1000 * duration:.1f} ms"))
+    return _section("Collectors", ("collector", "", "took"), rows)
 
 
 def _section(
     title: str,
     headings: tuple[str, ...],
-    rows: list[tuple[str, ...]],
-    more: str = "",
+    rows: Sequence[tuple[Cell, ...]],
 ) -> str:
     if not rows:
         return ""
     head = "".join(f"<th>{heading}</th>" for heading in headings)
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td>{cell if cell.startswith('<meter') else escape(cell)}</td>" for cell in row)
-        + "</tr>"
-        for row in rows
-    )
-    return f"<section><h2>{title}</h2>{more}<table><tr>{head}</tr>{body}</table></section>\n"
+    lines = [f"<tr>{head}</tr>"] if headings else []
+    for first, *rest in rows:
+        # A long name, such as VDDQ_VDD2_1V8AO, may break after an underscore.
+        cells = [escape(first).replace("_", "_<wbr>")]
+        cells += [cell if isinstance(cell, _Html) else escape(cell) for cell in rest]
+        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return f"<section><h2>{title}</h2><table>{''.join(lines)}</table></section>\n"
 
 
 def _bold(value: float | None, unit: str) -> str:
     return f"<b>{_value(value, unit)}</b>"
 
 
-def _meter(value: float | None, limit: float | None) -> str:
-    """A bar of `value` against `limit`, yellow from 80 % and red from 95 % of it."""
+def _meter(value: float | None, limit: float | None) -> Cell:
+    """A bar of `value` against a `limit` that is bad to reach: yellow from 80 %, red from 95 %."""
+    if not limit:
+        return NONE
+    return _bar(value, limit, f'low="{0.8 * limit:g}" high="{0.95 * limit:g}" optimum="0"')
+
+
+def _bar(value: float | None, limit: float | None, levels: str = "") -> Cell:
     if value is None or not limit:
         return NONE
-    return (
-        f'<meter max="{limit:g}" low="{0.8 * limit:g}" high="{0.95 * limit:g}" optimum="0"'
-        f' value="{value:g}">{100 * value / limit:.0f} %</meter>'
+    share = f"{100 * value / limit:.0f} %"
+    return _Html(
+        f'<meter max="{limit:g}" {levels} value="{value:g}" title="{share}">{share}</meter>'
     )
 
 
@@ -274,6 +337,8 @@ def _value(value: float | None, unit: str) -> str:
     match unit:
         case "percent":
             return f"{100 * value:.0f} %"
+        case "B" if value < 2**30:
+            return f"{value / 2**20:.0f} MiB"
         case "B":
             return f"{value / 2**30:.1f} GiB"
         case "C" | "K":

@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from prometheus_client.metrics_core import Metric
@@ -21,7 +21,8 @@ DURATION = Family(
     "jetson_collector_duration_seconds", "How long the collector took.", ("collector",)
 )
 
-DEADLINE_S = 0.5  # a scrape answers within a second, its text and the network included
+DEADLINE_S = 0.7  # a scrape answers within a second, its text and the network included
+PATIENCE_S = 0.2  # what one collector may take: ten times what the slowest needs on a board
 DISCOVERY_S = 60.0
 # Whoever asks again this soon gets the same answer, so that nobody can keep the board busy.
 _FRESH_S = 0.2
@@ -46,17 +47,18 @@ class _Job:
     discover_at: float = 0.0
     started: float = 0.0
     reading: Reading | None = None
-    future: Future[None] | None = None
     duration: float = 0.0
     failures: list[str] = field(default_factory=list)  # of the scrape before
+    done: bool = True
 
     def run(self, reading: Reading) -> None:
-        """The pass, in a thread of its own: a kernel that does not answer cannot be interrupted."""
+        """One pass into `reading`."""
         started = time.perf_counter()
         try:
             if self.started >= self.discover_at:
                 self.collector.discover(reading)
-                self.discover_at = self.started + DISCOVERY_S + self.spread_s
+                since = (self.started - self.spread_s) % DISCOVERY_S
+                self.discover_at = self.started + DISCOVERY_S - since
             self.collector.collect(reading)
         except Exception as error:  # a bug costs one collector, and its traceback is kept
             log.exception("%s: a bug", self.collector.name)
@@ -64,15 +66,47 @@ class _Job:
         if reading.failures:
             self.discover_at = 0.0
         self.duration = time.perf_counter() - started
+        self.done = True
 
-    @property
-    def hangs(self) -> bool:
-        """Whether a pass is still under way."""
-        return self.future is not None and not self.future.done()
+
+class _Walk(threading.Thread):
+    """Runs one job after another, until it is left behind with one that hangs.
+
+    A thread, because a read that hangs cannot be interrupted; a daemon, so that the end of the
+    process waits for no read. One for all, because handing each collector to a thread of its own
+    cost more than what most of them read.
+    """
+
+    def __init__(self, todo: deque[_Job]) -> None:
+        super().__init__(name="scrape", daemon=True)
+        self.todo = todo
+        self.job: _Job | None = None
+        self.left = False
+
+    def run(self) -> None:
+        """Take jobs off the queue while there are any."""
+        while not self.left:
+            try:
+                self.job = self.todo.popleft()
+            except IndexError:
+                return
+            assert self.job.reading is not None
+            self.job.run(self.job.reading)
+
+    def wait(self, patience_s: float) -> None:
+        """Return when all is done, or when one job takes longer than it may."""
+        while self.is_alive():
+            before = self.job
+            self.join(patience_s)
+            if before is not None and self.job is before:
+                self.left = True
+                if self.job is before:
+                    return
+                self.left = False  # it has just gone on
 
 
 class Scraper:
-    """Runs the collectors side by side, each with a thread and all with one deadline.
+    """Runs the collectors one after another, and past any that hangs.
 
     A collector that is late loses what it has not read yet, is reported as failed, and is left
     alone until its read returns; the others are not affected. Also a collector in the sense of
@@ -80,11 +114,15 @@ class Scraper:
     """
 
     def __init__(
-        self, kernel: Kernel, collectors: Sequence[Collector], deadline_s: float = DEADLINE_S
+        self,
+        kernel: Kernel,
+        collectors: Sequence[Collector],
+        deadline_s: float = DEADLINE_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._kernel = kernel
         self._deadline_s = deadline_s
-        self._pool = ThreadPoolExecutor(max_workers=max(1, len(collectors)))
+        self._patience_s = patience_s
         self._jobs = [
             _Job(collector, spread_s=DISCOVERY_S * index / len(collectors))
             for index, collector in enumerate(collectors)
@@ -118,30 +156,37 @@ class Scraper:
         return metrics.values()
 
     def _scrape(self, now: float) -> Scrape:
-        late = [job for job in self._jobs if job.hangs]
-        asked = [job for job in self._jobs if job not in late]
-        for job in asked:
-            self._start(job, now)
-        wait([job.future for job in asked if job.future], timeout=self._deadline_s)
+        asked = [job for job in self._jobs if job.done]
+        todo = deque(job for job in asked if self._begin(job, now))
+        while todo and time.monotonic() < now + self._deadline_s:
+            walk = _Walk(todo)
+            walk.start()
+            walk.wait(self._patience_s)
+        for job in todo:  # so many hung that the time is over
+            assert job.reading is not None
+            job.reading.failures.append(f"{job.collector.name}: not asked, others do not answer")
+            job.done = True
         scrape = Scrape([], {})
         for job in self._jobs:
             self._finish(job, scrape, fresh=job in asked)
         return scrape
 
-    def _start(self, job: _Job, now: float) -> None:
+    def _begin(self, job: _Job, now: float) -> bool:
+        """Prepare the job's next pass, unless its last one still serves."""
         kept = job.reading is not None and not job.reading.failures
         if kept and now - job.started < job.collector.lifetime_s:
-            return
+            return False
         job.started = now
         job.reading = Reading(self._kernel)
-        job.future = self._pool.submit(job.run, job.reading)
+        job.done = False
+        return True
 
     def _finish(self, job: _Job, scrape: Scrape, fresh: bool) -> None:
         name, reading = job.collector.name, job.reading
         assert reading is not None
         # A copy: a late thread may still be adding to it.
         failures, duration = list(reading.failures), job.duration
-        if job.hangs:
+        if not job.done:
             duration = time.monotonic() - job.started
             failures.append(f"{reading.path or name}: no answer")
         if fresh:

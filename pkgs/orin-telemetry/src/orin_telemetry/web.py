@@ -45,9 +45,16 @@ def application(metrics: Metrics, page: Page) -> Metrics:
         else:
             status, body = "200 OK", page()
         kind = "html" if status == "200 OK" else "plain"
-        headers = [("Content-Type", f"text/{kind}; charset=utf-8"), *_SECURITY]
+        content = body.encode()
+        headers = [
+            ("Content-Type", f"text/{kind}; charset=utf-8"),
+            ("Content-Length", str(len(content))),
+            *_SECURITY,
+        ]
+        if status.startswith("405"):
+            headers.append(("Allow", "GET, HEAD"))
         start_response(status, headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body.encode()]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]
 
     return answer
 
@@ -59,6 +66,7 @@ class Server(ThreadingMixIn, WSGIServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128  # of 5, the default, a burst of clients loses seconds
 
     def __init__(self, host: str, port: int, app: Metrics, tls: ssl.SSLContext | None) -> None:
         self.tls = tls
@@ -80,15 +88,19 @@ class Server(ThreadingMixIn, WSGIServer):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = self.socket.getsockname()[:2]
         self.setup_environ()
 
-    def finish_request(self, request: socket.socket, client_address: object) -> None:
+    def finish_request(  # type: ignore[override]  # a request of TCP is a socket
+        self, request: socket.socket, client_address: object
+    ) -> None:
         """Shake hands in the request's own thread: a client may take its time."""
         request.settimeout(_IDLE_S)
-        if self.tls:
-            request = self.tls.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
+        if self.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with self.tls.wrap_socket(request, server_side=True) as secure:
+            super().finish_request(secure, client_address)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that go away, or speak another protocol, are no news."""

@@ -27,7 +27,10 @@ KHZ = 1000
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _STAT_BYTES = 1 << 18  # one line a core, then one number an interrupt
 # cpuN user nice system idle iowait irq softirq steal (Documentation/filesystems/proc.rst)
-_STAT = re.compile(r"^cpu(\d{1,4}) (\d+) (\d+) (\d+) \d+ \d+ (\d+) (\d+) (\d+)", re.MULTILINE)
+_TICKS = r" ([0-9]{1,19})"
+_STAT = re.compile(
+    rf"^cpu([0-9]{{1,3}}){_TICKS * 3} [0-9]+ [0-9]+{_TICKS * 3}(?![0-9])", re.MULTILINE
+)
 
 
 class Core:
@@ -55,14 +58,16 @@ class CpuCollector(Collector):
         self.online = folder / "online"
         self.cores = {
             core: Core(str(core), folder / f"cpu{core}" / "cpufreq")
-            for core in _core_list(reading, folder / "present")
+            for core in sorted(_core_list(reading, folder / "present") or ())
         }
         self.highest: dict[str, float | None] = {}
 
     def collect(self, reading: Reading) -> None:
         """Read the clocks of the cores that are online, and everybody's time."""
-        online = set(_core_list(reading, self.online))
+        online = _core_list(reading, self.online)
         for number, core in self.cores.items():
+            if online is None:
+                break
             reading.add(ONLINE, number in online, core.name)
             if number not in online or not exists(core.cpufreq):
                 continue
@@ -82,16 +87,16 @@ class CpuCollector(Collector):
                 reading.add(BUSY, sum(map(int, ticks)) * TICK_S, core_name)
 
 
-def _core_list(reading: Reading, path: Path) -> list[int]:
+def _core_list(reading: Reading, path: Path) -> set[int] | None:
     """The kernel's list of cores: "0-3,6" is 0, 1, 2, 3, 6."""
     text = reading.text(path)
     if text is None:
-        return []
-    cores: list[int] = []
+        return None
+    cores: set[int] = set()
     for part in text.strip().split(","):
-        span = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part)
+        span = re.fullmatch(r"([0-9]{1,3})(?:-([0-9]{1,3}))?", part)
         if span is None:
             reading.fail(path, "not a list of cores")
-            return []
-        cores.extend(range(int(span[1]), int(span[2] or span[1]) + 1))
+            return None
+        cores.update(range(int(span[1]), int(span[2] or span[1]) + 1))
     return cores

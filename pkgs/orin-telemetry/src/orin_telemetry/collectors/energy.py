@@ -37,5 +37,5 @@ class EnergyCollector(Collector):
     def collect(self, reading: Reading) -> None:
         """Report the sums. A rail that stopped answering keeps what it had."""
         self.meter.sample(reading)
-        for name, joules in self.meter.joules.items():
+        for name, joules in self.meter.joules.copy().items():  # the sampler may be adding to it
             reading.add(MODULE if name in METHODS else RAIL, joules, name)

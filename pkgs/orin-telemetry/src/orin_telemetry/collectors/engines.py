@@ -16,7 +16,7 @@ ACTIVE = Family("jetson_engine_active", "Whether the engine is powered for work.
 CLOCKS = ((FREQUENCY, "cur_freq"), (MINIMUM, "min_freq"), (MAXIMUM, "max_freq"))
 
 # "15340000.vic": the address, then the device tree's name; Thor's video clocks have a name alone.
-_DEVICE = re.compile(r"[0-9a-f]+\.(vic|nvdec|nvenc|nvjpg|ofa|nvdla\d*|pva\d*)|gpu-(nvd)-\d+")
+_DEVICE = re.compile(r"[0-9a-f]+\.((?:vic|nvdec|nvenc|nvjpg|ofa|nvdla|pva)\d?)|gpu-(nvd)-\d+")
 
 # Documentation/ABI/testing/sysfs-devices-power; what a driver does not say is left out
 RUNTIME: dict[str, float | None] = {
@@ -44,12 +44,15 @@ class EnginesCollector(Collector):
     name = "engines"
 
     def discover(self, reading: Reading) -> None:
-        """Find them. Of engines with one name, the second by address is number 1, as L4T's."""
+        """Find them. Of engines with one name, the second by address is number 1, as L4T's.
+
+        Xavier's device tree numbers its second ones itself: nvenc1.
+        """
         self.engines: list[Engine] = []
         clocked = self.kernel.entries(self.kernel.sysfs / "class/devfreq")
         devices = self.kernel.entries(self.kernel.sysfs / "bus/platform/devices")
         names = {entry.name for entry in clocked}
-        found = [(entry, entry / "device") for entry in clocked]
+        found: list[tuple[Path | None, Path]] = [(entry, entry / "device") for entry in clocked]
         found += [(None, entry) for entry in devices if entry.name not in names]
         seen: dict[str, int] = {}
         for devfreq, device in sorted(found, key=lambda pair: (pair[0] or pair[1]).name):

@@ -1,5 +1,6 @@
 """The GPU: clocks, load, power state, railgating."""
 
+import re
 from pathlib import Path
 
 from orin_core.jetson import find_gpu
@@ -67,8 +68,8 @@ class GpuCollector(Collector):
         listed = reading.text(self.gpu / "available_frequencies")
         if listed is not None:
             words = listed.split()
-            self.available = [int(word) for word in words if word.isdecimal() and len(word) < 20]
-            if len(self.available) != len(words):
+            self.available = [int(word) for word in words if re.fullmatch("[0-9]{1,19}", word)]
+            if not words or len(self.available) != len(words):
                 reading.fail(self.gpu / "available_frequencies", "not a list of frequencies")
 
     def collect(self, reading: Reading) -> None:
@@ -82,7 +83,9 @@ class GpuCollector(Collector):
         reading.add(MINIMUM, low, gpu)
         reading.add(MAXIMUM, high, gpu)
         if low is not None and high is not None:
-            reading.add(LOCKED, low == high, gpu)
+            # Throttled down to its lowest clock, every GPU looks locked.
+            throttled = bool(self.available) and high <= min(self.available)
+            reading.add(LOCKED, low == high and not throttled, gpu)
         if self.available:
             reading.add(AVAILABLE_MINIMUM, min(self.available), gpu)
             reading.add(AVAILABLE_MAXIMUM, max(self.available), gpu)

@@ -15,8 +15,8 @@ CLIENT = Family(
 
 KIB = 1024
 _BYTES = 1 << 20  # one line a process
-_ROW = re.compile(r"^user +(\S.*?) +(\d{1,10}) +(\d{1,15})K *$", re.MULTILINE)
-_TOTAL = re.compile(r"^total +(\d{1,15})K *$", re.MULTILINE)
+_SIZE = re.compile(r"([0-9]{1,15})K")
+_PID = re.compile(r"[0-9]{1,10}")
 
 
 class NvmapCollector(Collector):
@@ -36,15 +36,28 @@ class NvmapCollector(Collector):
         path = self.kernel.sysfs / "kernel/debug/nvmap/iovmm/clients"
         if (text := reading.text(path, _BYTES)) is None:
             return
-        total = _TOTAL.search(text)
+        total = None
+        sizes: dict[tuple[str, str], int] = {}
+        for line in text.split("\n"):
+            # "user", a name that may hold spaces, the process id, the size; "total" and the size
+            words = line.split()
+            if len(words) < 2 or (match := _SIZE.fullmatch(words[-1])) is None:
+                continue
+            if words[0] == "total" and len(words) == 2:
+                total = int(match[1]) * KIB
+            elif words[0] == "user" and len(words) > 3 and _PID.fullmatch(words[-2]):
+                process, pid = _printable(" ".join(words[1:-2])), words[-2]
+                # A process opens nvmap once for each of its libraries.
+                sizes[process, pid] = sizes.get((process, pid), 0) + int(match[1]) * KIB
         if total is None:
             reading.fail(path, "no line total")
             return
-        reading.add(TOTAL, int(total[1]) * KIB)
-        sizes: dict[tuple[str, str], int] = {}
-        for process, pid, size in _ROW.findall(text):
-            # A process opens nvmap once for each of its libraries.
-            sizes[process, pid] = sizes.get((process, pid), 0) + int(size) * KIB
+        reading.add(TOTAL, total)
         largest = sorted(sizes.items(), key=lambda client: -client[1])[: self.top]
         for (process, pid), size in largest:
             reading.add(CLIENT, size, process, pid)
+
+
+def _printable(name: str) -> str:
+    """A process may call itself anything."""
+    return "".join(character if character.isprintable() else "?" for character in name)

@@ -50,7 +50,7 @@ class NvmeCollector(Collector):
                     level: celsius
                     for level in ("max", "crit")
                     if exists(limit := folder / f"{match[1]}_{level}")
-                    and (celsius := reading.number(limit, divide=MILLI)) is not None
+                    and (celsius := reading.number(limit, divide=MILLI, signed=True)) is not None
                     and celsius < _HIGHEST_C
                 }
                 self.sensors.append(Sensor(file, device, name or match[1], limits))
@@ -58,8 +58,7 @@ class NvmeCollector(Collector):
     def collect(self, reading: Reading) -> None:
         """Read the temperatures."""
         for sensor in self.sensors:
-            reading.add(
-                TEMPERATURE, reading.number(sensor.file, divide=MILLI), sensor.device, sensor.name
-            )
-            for level, celsius in sensor.limits.items():
-                reading.add(LIMIT, celsius, sensor.device, sensor.name, level)
+            celsius = reading.number(sensor.file, divide=MILLI, signed=True)
+            reading.add(TEMPERATURE, celsius, sensor.device, sensor.name)
+            for level, limit in sensor.limits.items():
+                reading.add(LIMIT, limit, sensor.device, sensor.name, level)

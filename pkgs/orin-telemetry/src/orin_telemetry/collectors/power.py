@@ -36,7 +36,7 @@ class PowerCollector(Collector):
         """Find the rails and their limits."""
         self.meter.discover(reading)
         self.limits = [
-            (reading.number(file, divide=MILLI), rail.name, level)
+            (reading.number(file, divide=MILLI, signed=True), rail.name, level)
             for rail in self.meter.rails
             for level, file in rail.limits.items()
             if exists(file)

@@ -1,6 +1,7 @@
 """Thermal zones: temperatures, trip points, and how far away these are."""
 
 import errno
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,9 @@ HEADROOM = Family(
 
 MILLI = 1000
 OFF = (errno.EAGAIN,)  # BPMP's answer for the sensor of a part without power
+# Xavier's power chip has a comparator, no sensor: the zone says 100 C (or 50) whatever happens.
+_DUMMY = "PMIC-Die"
+_SUFFIX = re.compile(r"-thermal$|-therm$|_tegra$")
 # Older kernels answer -256000 for it instead; nothing on a board is colder than -100 C.
 _COLDEST_C = -100.0
 
@@ -38,6 +42,7 @@ class Zone:
     temp: Path
     name: str
     trips: list[tuple[str, str, float]]
+    complete: bool  # whether every trip could be read
 
 
 class ThermalCollector(Collector):
@@ -52,20 +57,23 @@ class ThermalCollector(Collector):
         for entry in self.kernel.entries(self.kernel.sysfs / "class/thermal"):
             if not entry.name.startswith("thermal_zone"):
                 continue
-            if (kind := reading.word(entry / "type")) is None:
+            if (kind := reading.word(entry / "type")) in (None, _DUMMY):
                 continue
             # r36 says cpu-thermal, r35 CPU-therm: one name, so that dashboards need not care
-            name = kind.lower().removesuffix("-thermal").removesuffix("-therm")
+            name = _SUFFIX.sub("", kind.lower())
             if name in names:
                 name = f"{name}-{entry.name.removeprefix('thermal_zone')}"
             names.add(name)
-            self.zones.append(Zone(entry / "temp", name, _trips(reading, entry)))
+            failures = len(reading.failures)
+            trips = _trips(reading, entry)
+            complete = len(reading.failures) == failures
+            self.zones.append(Zone(entry / "temp", name, trips, complete))
 
     def collect(self, reading: Reading) -> None:
         """Read the temperatures; a zone that is off has its trips and nothing else."""
         for zone in self.zones:
             failures = len(reading.failures)
-            celsius = reading.number(zone.temp, divide=MILLI, off=OFF)
+            celsius = reading.number(zone.temp, divide=MILLI, off=OFF, signed=True)
             if celsius is not None and celsius < _COLDEST_C:
                 celsius = None
             if len(reading.failures) == failures:
@@ -73,7 +81,7 @@ class ThermalCollector(Collector):
             reading.add(TEMPERATURE, celsius, zone.name)
             for number, kind, trip in zone.trips:
                 reading.add(TRIP, trip, zone.name, number, kind)
-            if celsius is None:
+            if celsius is None or not zone.complete:  # the highest trip may be the unknown one
                 continue
             for kind in ("passive", "critical"):
                 # A lower passive trip only warns of a hot surface; the highest one throttles.
@@ -86,7 +94,7 @@ def _trips(reading: Reading, zone: Path) -> list[tuple[str, str, float]]:
     number = 0
     while exists(zone / f"trip_point_{number}_type"):
         kind = reading.word(zone / f"trip_point_{number}_type")
-        celsius = reading.number(zone / f"trip_point_{number}_temp", divide=MILLI)
+        celsius = reading.number(zone / f"trip_point_{number}_temp", divide=MILLI, signed=True)
         # A trip that is not in use is below zero or, written by a driver, at the end of the range.
         if kind is not None and celsius is not None and 0 < celsius < 1000:
             trips.append((str(number), kind, celsius))
