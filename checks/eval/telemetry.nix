@@ -265,17 +265,25 @@ in
       (with' {
         openFirewall = true;
       });
-  "a secret in clear is refused" =
-    refuses [ "https://store.example.org" "basic_auth.password_file" ]
-      (with' {
-        remoteWrite = [
-          {
-            url = "https://store.example.org";
-            basic_auth.username = "robots";
-            basic_auth.password = "robots";
-          }
-        ];
-      });
+  "a secret in clear is refused, whatever its kind" =
+    lib.all
+      (
+        store:
+        refuses [ "orin.telemetry.remoteWrite" "basic_auth.password_file" ] (with' {
+          remoteWrite = [ ({ url = "https://store.example.org"; } // store) ];
+        })
+      )
+      [
+        {
+          basic_auth = {
+            username = "robots";
+            password = "robots";
+          };
+        }
+        { bearer_token = "robots"; }
+        { sigv4.secret_key = "robots"; }
+        { url = "https://robots:robots@store.example.org"; }
+      ];
   "an address with a port is refused" =
     !(builtins.tryEval
       (with' { exporter.listenAddress = "127.0.0.1:9460"; }).orin.telemetry.exporter.listenAddress

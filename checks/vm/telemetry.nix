@@ -79,10 +79,14 @@ in
         machine.wait_for_unit("grafana.service")
         machine.wait_for_open_port(3000)
         grafana = "http://127.0.0.1:3000/api"
-        found = json.loads(machine.succeed(f"curl --fail --silent '{grafana}/search?type=dash-db'"))
-        assert len(found) == ${toString dashboards}, found
+        # Grafana reads its dashboards after it has begun to answer.
+        machine.wait_until_succeeds(
+            f"curl --fail --silent '{grafana}/search?type=dash-db'"
+            " | grep --only-matching '\"type\":\"dash-db\"' | wc --lines"
+            " | grep --line-regexp ${toString dashboards}"
+        )
         secrets = "/var/lib/grafana-secrets"
-        machine.succeed(
+        machine.wait_until_succeeds(
             f"curl --fail --silent --user admin:$(cat {secrets}/admin-password)"
             f" {grafana}/datasources/uid/prometheus/health | grep OK"
         )

@@ -27,7 +27,8 @@ in
       example = "0.0.0.0";
       description = ''
         Address that jetson-exporter listens on. Only this machine by default: Prometheus is on it,
-        and the exporter asks nobody who they are.
+        and the exporter asks nobody who they are. For a Prometheus elsewhere that reads it through
+        TLS, put a reverse proxy in front (`services.nginx`), or send with `remoteWrite`.
       '';
     };
 

@@ -69,6 +69,7 @@ in
           "AF_UNIX"
         ];
         MemoryMax = "256M";
+        SupplementaryGroups = lib.mkForce [ ]; # nixpkgs lets it read the journal, which it does not
       };
   };
 }

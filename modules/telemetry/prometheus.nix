@@ -22,7 +22,13 @@ let
   # An agent only sends samples on: it keeps none and evaluates nothing.
   isAgent = prometheus.enableAgentMode;
 
-  hasSecret = target: target ? basic_auth.password || target ? bearer_token;
+  # Where nixpkgs' type takes a secret itself besides a file with it.
+  hasSecret =
+    target:
+    (target.basic_auth.password or null) != null
+    || (target.bearer_token or null) != null
+    || (target.sigv4.secret_key or null) != null
+    || builtins.match "[^/]*//[^/]*@.*" (target.url or "") != null;
 in
 {
   options.orin.telemetry = {
@@ -107,7 +113,7 @@ in
 
     assertions = map (target: {
       assertion = !hasSecret target;
-      message = "orin.telemetry.remoteWrite to ${target.url or "a store"} has a secret in clear, which everyone could read in /nix/store: write it to a file on the board and name that as basic_auth.password_file or bearer_token_file.";
+      message = "orin.telemetry.remoteWrite has a store with a secret in clear, which everyone could read in /nix/store: write it to a file on the board and name that as basic_auth.password_file or bearer_token_file.";
     }) cfg.remoteWrite;
   };
 }

@@ -7,6 +7,14 @@
   prometheus-node-exporter,
   python3Packages,
 }:
+let
+  # What it runs, rather than imports.
+  programs = [
+    orin-telemetry
+    prometheus
+    prometheus-node-exporter
+  ];
+in
 callPackage ../python-project.nix { } {
   folder = ./.;
 
@@ -16,16 +24,16 @@ callPackage ../python-project.nix { } {
     python3Packages.typer
   ];
 
+  nativeCheckInputs = programs;
+
   makeWrapperArgs = [
     "--prefix"
     "PATH"
     ":"
-    (lib.makeBinPath [
-      orin-telemetry
-      prometheus
-      prometheus-node-exporter
-    ])
-    "--add-flags"
-    "--rules ${../../modules/telemetry/rules}"
+    (lib.makeBinPath programs)
+    "--add-flag"
+    "--rules"
+    "--add-flag"
+    "${../../modules/telemetry/rules}"
   ];
 }

@@ -105,6 +105,15 @@ def test_a_shared_connection_is_not_left_behind(
     assert not listens(port_of(url))
 
 
+def test_forwards_that_the_configuration_would_clear(board: Callable[..., Board]) -> None:
+    orin = board(ssh="ClearAllForwardings yes")
+    orin.serve("Grafana")
+    session = orin.connect()
+    assert session.urls()
+    session.process.send_signal(signal.SIGINT)
+    assert session.ends() == 130
+
+
 def test_a_jump_host_and_its_ssh_end_too(board: Callable[..., Board]) -> None:
     orin = board(ssh="Host far\n  HostName 127.0.0.1\n  ProxyJump board")
     orin.serve("Grafana")

@@ -196,13 +196,14 @@ def test_a_machine_that_is_no_jetson(tmp_path: Path) -> None:
 def test_mistakes_with_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    paths = ["--path.sysfs", str(tmp_path)]  # a build's sandbox has no /sys
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for options, words in (
             (["--web.listen-address", "9460"], "write HOST:PORT, such as 127.0.0.1:9460"),
             (["--web.listen-address", "127.0.0.1:99999"], "write HOST:PORT"),
-            (["--web.listen-address", f"127.0.0.1:{port}"], "in use; choose another"),
-            (["--web.listen-address", "192.0.2.1:9460"], "choose another"),
+            (["--web.listen-address", f"127.0.0.1:{port}", *paths], "in use; choose another"),
+            (["--web.listen-address", "192.0.2.1:9460", *paths], "choose another"),
             (["--collector.gpus"], "--collector.gpus: unknown collector; they are board, gpu,"),
             (["--no-collector.nothing"], "unknown collector"),
             (["--collector.disc.top", "3"], "no such option: --collector.disc.top"),

@@ -17,6 +17,7 @@ OPTIONS = {
     "ServerAliveInterval": "15",
     "ServerAliveCountMax": "3",
     "ConnectTimeout": "15",
+    "ClearAllForwardings": "no",  # of the user's configuration, it would clear ours too
     "ControlPath": "none",  # a shared connection would keep the forwards when we leave
     "LogLevel": "INFO",  # a quieter one hides why ssh failed
 }

@@ -34,6 +34,8 @@ class PowerModeCollector(Collector):
 
     def collect(self, reading: Reading) -> None:
         """Read the mode. nvpmodel writes its record when it first sets one."""
+        if not self.modes:
+            self.discover(reading)  # at the first boot nvpmodel.service makes the file
         if self.expected is not None:
             self._expect(reading, self.expected)
         status = self.kernel.rootfs / "var/lib/nvpmodel/status"
