@@ -56,7 +56,9 @@ def queries(instance: str = ".+") -> list[Query]:
     return [
         query
         for dashboard in dashboards().values()
-        for query in _queries(dashboard, _variables(dashboard) | {"instance": instance})
+        for query in _queries(
+            dashboard, _variables(dashboard) | {"instance": instance, "boards": instance}
+        )
     ]
 
 
@@ -82,8 +84,9 @@ def _queries(dashboard: Dashboard, values: dict[str, str]) -> Iterator[Query]:
         expr = _substitute(annotation["expr"], values)
         yield Query(title, annotation["name"], "", expr, "annotation", False)
     for panel in panels(dashboard):
+        least = {"__interval": panel["interval"]} if "interval" in panel else {}
         for target in panel.get("targets", []):
-            expr = _substitute(target["expr"], values)
+            expr = _substitute(target["expr"], values | least)
             instant = target.get("instant", False)
             yield Query(title, panel["title"], target["refId"], expr, "panel", instant)
 

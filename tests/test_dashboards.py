@@ -1,10 +1,7 @@
 """The dashboards, read as Grafana reads them: layout, names, units, links and queries."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,42 +10,18 @@ import dashboard_queries
 import pytest
 import yaml
 from dashboard_queries import Dashboard, Query, panels, queries
+from telemetry_support import exported, promtool
 
 DASHBOARDS = dashboard_queries.dashboards()
 RULES = Path(__file__).parent.parent / "modules" / "telemetry" / "rules" / "recording.yml"
 
-#: What jetson-exporter exports; its own names end in these words.
-JETSON_METRICS = frozenset(
-    "jetson_" + name
-    for name in re.findall(
-        r"\w+",
-        """
-    info exporter_build_info
-    gpu_frequency_hertz gpu_frequency_min_hertz gpu_frequency_max_hertz
-    gpu_frequency_available_min_hertz gpu_frequency_available_max_hertz gpu_load_ratio
-    gpu_powered gpu_railgated gpu_railgating_enabled gpu_railgate_delay_seconds
-    gpu_clocks_locked gpu_powergated_units gpu_governor_info
-    cpu_online cpu_frequency_hertz cpu_frequency_min_hertz cpu_frequency_max_hertz
-    cpu_frequency_available_max_hertz cpu_busy_seconds_total cpu_governor_info
-    memory_total_bytes memory_free_bytes memory_available_bytes memory_cached_bytes
-    memory_buffers_bytes swap_total_bytes swap_free_bytes swap_in_bytes_total
-    swap_out_bytes_total cma_total_bytes cma_free_bytes
-    zram_disksize_bytes zram_original_bytes zram_compressed_bytes zram_used_bytes
-    nvmap_bytes nvmap_client_bytes
-    emc_frequency_cap_hertz emc_frequency_hertz emc_utilization_ratio
-    engine_frequency_hertz engine_frequency_min_hertz engine_frequency_max_hertz
-    engine_active engine_load_ratio
-    thermal_zone_celsius thermal_zone_available thermal_trip_celsius thermal_headroom_celsius
-    cooling_device_state cooling_device_max_state throttling hot_surface
-    rail_volts rail_amperes rail_watts rail_limit_amperes rail_alarm module_power_watts
-    energy_joules_total module_energy_joules_total
-    overcurrent_events_total overcurrent_throttle_enabled
-    fan_speed_rpm fan_pwm_ratio nvme_celsius nvme_limit_celsius
-    power_mode_id power_mode_info power_mode_expected_id
-    collector_success collector_duration_seconds
-    """,
-    )
-)
+#: What the exporter offers and no dashboard shows, and why.
+NOT_SHOWN = {
+    "jetson_cpu_frequency_available_max_hertz": "what a core could do; the present limit is shown",
+    "jetson_cpu_frequency_min_hertz": "a lower limit of the clock holds nothing back",
+    "jetson_engine_frequency_min_hertz": "a lower limit of the clock holds nothing back",
+    "jetson_gpu_frequency_available_min_hertz": "what the GPU could do; the present limit is shown",
+}
 
 #: Names that other programs export: node_exporter, the Python client, Prometheus itself.
 FOREIGN = re.compile(r"up|ALERTS|(node|process|prometheus|scrape)_\w+")
@@ -126,7 +99,19 @@ def test_asks_for_data_source_and_board(dashboard: Dashboard) -> None:
     variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     assert variables["datasource"]["query"] == "prometheus"
-    assert re.fullmatch(r"label_values\(\w+, instance\)", variables["instance"]["query"]["query"])
+    (board,) = variables.keys() & {"instance", "boards"}
+    assert re.fullmatch(r"label_values\(\w+, instance\)", variables[board]["query"]["query"])
+    assert variables[board].get("includeAll", False) == (board == "boards")
+
+
+def test_a_variable_that_links_carry_along_means_the_same_everywhere() -> None:
+    """A link hands over values by name: "All" is none where one board is asked for."""
+    kinds = {
+        (variable["name"], variable.get("multi", False), variable.get("includeAll", False))
+        for dashboard in DASHBOARDS.values()
+        for variable in dashboard["templating"]["list"]
+    }
+    assert len(kinds) == len({name for name, *_ in kinds}), sorted(kinds)
 
 
 def test_every_panel_explains_itself(data_panels: list[dict[str, Any]]) -> None:
@@ -217,6 +202,15 @@ def test_a_number_of_now_is_asked_now(data_panels: list[dict[str, Any]]) -> None
             assert panel["fieldConfig"]["defaults"]["noValue"], panel["title"]
 
 
+def test_bars_of_events_count_each_once(data_panels: list[dict[str, Any]]) -> None:
+    """Windows wider than the step between two points would overlap."""
+    for panel in data_panels:
+        for target in panel["targets"]:
+            windows = set(re.findall(r"increase\([^\[]*\[([^\]]+)\]", target["expr"]))
+            if windows and not target.get("instant"):
+                assert windows <= {"$__interval", panel["interval"]}, panel["title"]
+
+
 def test_links_lead_to_dashboards_that_exist() -> None:
     uids = {dashboard["uid"] for dashboard in DASHBOARDS.values()}
     linked = {
@@ -263,7 +257,7 @@ def test_finds_the_metrics_of_an_expression(expr: str, names: set[str]) -> None:
 
 
 def test_every_metric_is_one_that_something_exports() -> None:
-    known = JETSON_METRICS | recorded()
+    known = exported() | recorded()
     unknown = {
         f"{place(query)}: {name}"
         for query in queries()
@@ -278,6 +272,16 @@ def test_every_recording_rule_is_shown() -> None:
     assert recorded() <= shown
 
 
+def test_everything_exported_is_shown_or_has_a_reason() -> None:
+    rules = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+    shown = {name for query in queries() for name in metrics(query.expr)}
+    for group in rules:
+        for rule in group["rules"]:
+            if rule["record"] in shown:
+                shown |= metrics(rule["expr"])
+    assert exported() - shown == NOT_SHOWN.keys()
+
+
 def test_every_exemption_is_of_a_metric_in_use() -> None:
     used = {name for query in queries() for name in metrics(query.expr)}
     for prefix in dashboard_queries.MAY_BE_ABSENT:
@@ -289,23 +293,126 @@ def test_every_variable_is_substituted() -> None:
 
 
 def test_prometheus_parses_every_query(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        if os.environ.get("CI"):
-            pytest.fail("promtool is not on the PATH")
-        pytest.skip("promtool is not on the PATH")
     rules = [
         {"record": "query", "expr": query.expr, "labels": {"place": place(query)}}
         for query in dict.fromkeys(queries("board-1"))
     ]
     file = tmp_path / "queries.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
-    done = subprocess.run(
-        [promtool, "check", "rules", "--lint=none", file],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{len(rules)} rules found" in done.stdout
+    found = promtool("check", "rules", "--lint=none", file)
+    assert f"{len(rules)} rules found" in found
+
+
+MODE_ID = 'jetson_power_mode_id{instance="a"}'
+MODE_0 = 'jetson_power_mode_info{instance="a", id="0", mode="MAXN"}'
+MODE_2 = 'jetson_power_mode_info{instance="a", id="2", mode="MODE_30W"}'
+TO_MODE_2 = {'jetson_power_mode_info{instance="a", id="2", mode="MODE_30W"}': 1.0}
+DEAD = {'up{job="jetson", instance="a"}': "1x40", 'up{job="jetson", instance="b"}': "1x9 stale"}
+
+
+@pytest.mark.parametrize(
+    ("title", "name", "series", "at", "answer"),
+    [
+        pytest.param(
+            "Fleet",
+            "Power mode",
+            {MODE_ID: "0x9 2x30", MODE_0: "1x9 stale", MODE_2: "_x10 1x30"},
+            "2m30s",
+            TO_MODE_2,
+            id="a mode set at once",
+        ),
+        pytest.param(
+            "Fleet",
+            "Power mode",
+            {MODE_ID: "0x9 stale _x11 2x30", MODE_0: "1x9 stale", MODE_2: "_x22 1x30"},
+            "5m30s",
+            TO_MODE_2,
+            id="a mode set by a reboot",
+        ),
+        pytest.param(
+            "Fleet",
+            "Power mode",
+            {MODE_ID: "0x9 stale _x11 0x30", MODE_0: "1x9 stale _x11 1x30"},
+            "5m30s",
+            {},
+            id="a reboot in the same mode",
+        ),
+        pytest.param(
+            "Fleet",
+            "Power mode",
+            {MODE_ID: "0x9 2x30", MODE_0: "1x9 stale", MODE_2: "_x10 1x30"},
+            "2m45s",
+            {},
+            id="one mark for one change",
+        ),
+        pytest.param(
+            "Fleet", "Boards answering A", DEAD, "10m", {"{}": 1.0}, id="a dead board answers not"
+        ),
+        pytest.param(
+            "Fleet", "Boards answering B", DEAD, "10m", {"{}": 2.0}, id="a dead board is known"
+        ),
+        pytest.param(
+            "Fleet",
+            "Boards A",
+            DEAD,
+            "10m",
+            {'{instance="a"}': 1.0, '{instance="b"}': 0.0},
+            id="a dead board stays in the table",
+        ),
+        pytest.param(
+            "Exporter and collector health",
+            "Exporter CPU A",
+            {
+                'process_cpu_seconds_total{job="jetson", instance="a"}': "0+0.06x40",
+                'process_cpu_seconds_total{job="jetson", instance="b"}': "0+0.03x40",
+            },
+            "10m",
+            {"{}": 0.004},
+            id="two thrifty exporters are no busy one",
+        ),
+        pytest.param(
+            "Power and energy",
+            "Over-current events over time A",
+            {'jetson_overcurrent_events_total{instance="a", oc="oc1"}': "0x9 3x30"},
+            "3m",
+            {'{instance="a", oc="oc1"}': 3.0},
+            id="events of this minute",
+        ),
+        pytest.param(
+            "Power and energy",
+            "Over-current events over time A",
+            {'jetson_overcurrent_events_total{instance="a", oc="oc1"}': "0x9 3x30"},
+            "4m",
+            {'{instance="a", oc="oc1"}': 0.0},
+            id="not counted again",
+        ),
+        pytest.param(
+            "Thermals and throttling",
+            "Hottest NVMe sensor B",
+            {
+                'jetson_nvme_celsius{instance="a", sensor="c"}': "60x40",
+                'jetson_nvme_celsius{instance="a", sensor="1"}': "70x40",
+                'jetson_nvme_limit_celsius{instance="a", sensor="c", level="max"}': "82x40",
+                'jetson_nvme_limit_celsius{instance="a", sensor="1", level="max"}': "95x40",
+                'jetson_nvme_limit_celsius{instance="a", sensor="c", level="crit"}': "65x40",
+            },
+            "5m",
+            {"{}": 22.0},
+            id="headroom of the sensor nearest its own limit",
+        ),
+    ],
+)
+def test_a_query_answers_as_it_should(
+    tmp_path: Path, title: str, name: str, series: dict[str, str], at: str, answer: dict[str, float]
+) -> None:
+    (expr,) = (query.expr for query in queries() if place(query) == f"{title} / {name}")
+    case = {
+        "expr": f"round({expr}, 0.001)" if "rate(" in expr else expr,
+        "eval_time": at,
+        "exp_samples": [{"labels": labels, "value": value} for labels, value in answer.items()],
+    }
+    inputs = [{"series": labels, "values": values} for labels, values in series.items()]
+    group = {"interval": "15s", "input_series": inputs, "promql_expr_test": [case]}
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump({"evaluation_interval": "15s", "tests": [group]}))
+    assert "SUCCESS" in promtool("test", "rules", file)

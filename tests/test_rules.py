@@ -1,25 +1,18 @@
 """The rules of modules/telemetry/rules: what promtool says, and that nothing is left out."""
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from telemetry_support import exported, promtool
 
 ROOT = Path(__file__).parent.parent
 RULES = ROOT / "modules/telemetry/rules"
 TESTS = sorted((RULES / "tests").glob("*.yml"))
 
-# Every metric of the exporter stands once in its source, as a string of its own.
-EXPORTED = {
-    name
-    for file in (ROOT / "pkgs/orin-telemetry/src/orin_telemetry").rglob("*.py")
-    for name in re.findall(r'"(jetson_[a-z0-9_]+)"', file.read_text())
-}
+EXPORTED = exported()
 
 
 def rules(file: str) -> list[dict[str, Any]]:
@@ -38,21 +31,6 @@ GROUPS = [group for file in TESTS for group in yaml.safe_load(file.read_text())[
 def cases(kind: str) -> list[dict[str, Any]]:
     """All cases of `kind`, alert_rule_test or promql_expr_test, of all test files."""
     return [case for group in GROUPS for case in group.get(kind, [])]
-
-
-def promtool(*arguments: str | Path) -> str:
-    """What promtool prints; fails with it unless promtool succeeds."""
-    program = shutil.which("promtool")
-    if program is None:
-        missing = "promtool is missing; on Debian it is in the package prometheus"
-        if "CI" in os.environ:
-            pytest.fail(missing)
-        pytest.skip(missing)
-    done: subprocess.CompletedProcess[str] = subprocess.run(
-        [program, *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("file", ["recording.yml", "alerts.yml"])
@@ -84,7 +62,7 @@ def test_a_rule_asks_for_metrics_that_exist_and_of_one_job(name: str, rule: dict
     selectors = re.findall(r"\b(\w+:jetson_[\w:]+|jetson_\w+|up)\b(\{job=)?", expression)
     assert selectors
     for metric, job in selectors:
-        known = metric in RECORDS or (job and metric in {*EXPORTED, "up"})
+        known = metric in RECORDS or (job and metric in EXPORTED | {"up"})
         assert known, metric
 
 
