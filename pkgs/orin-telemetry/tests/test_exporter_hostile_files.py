@@ -27,6 +27,7 @@ RAILS = {
     "hwmon4/1": "VDD_GPU_SOC",
     "hwmon4/2": "VDD_CPU_CV",
     "hwmon4/3": "VIN_SYS_5V0",
+    "hwmon4/4": r"VDD_GPU_SOC\+VDD_CPU_CV\+VIN_SYS_5V0",
     "hwmon5/2": "VDDQ_VDD2_1V8AO",
 }
 ENGINES = {
@@ -53,11 +54,17 @@ TELLS = {
     r"(cooling_device\d+)/(?:type|cur_state)": r"jetson_(cooling_device_\w+\{device=.\1."
     r"|throttling|hot_surface)",
     r"(hwmon[45])/name": r"jetson_(rail_|energy_|module_)",
-    r"(hwmon[45]/)in(\d)_label": rf'jetson_(rail_\w+|energy_joules_total)\{{rail="\1\2"|{TOTALS}',
-    r"(hwmon[45]/)(?:in|curr)(\d)_input": r"jetson_(rail_(volts|amperes|watts)|energy_joules_total)"
+    r"(hwmon[45]/)in(\d)_label": rf'jetson_(rail_\w+|energy_joules_total)\{{rail="\1\2"|{TOTALS}'
+    r'|jetson_rail_\w+\{rail="[^"]*\+',  # the sum's name is made of theirs
+    r"(hwmon[45]/)in(\d)_input": r"jetson_(rail_(volts|watts)|energy_joules_total)"
     rf'\{{rail="\1\2"|{TOTALS}',
-    r"(hwmon[45]/)curr(\d)_(max|crit)": r'jetson_rail_limit_amperes\{rail="\1\2",level="\3"',
-    r"(hwmon[45]/)curr(\d)_(max|crit)_alarm": r'jetson_rail_alarm\{rail="\1\2",level="\3"',
+    r"(hwmon[45]/)curr(\d)_input": r"jetson_(rail_(amperes|watts)|energy_joules_total)"
+    rf'\{{rail="\1\2"|jetson_rail_alarm\{{rail="\1\2",level="max"|{TOTALS}',
+    r"(hwmon[45]/)curr(\d)_max": r'jetson_rail_(limit_amperes|alarm)\{rail="\1\2",level="max"',
+    r"(hwmon[45]/)curr(\d)_crit": r'jetson_rail_limit_amperes\{rail="\1\2",level="crit"',
+    r"(hwmon[45]/)shunt(\d)_resistor": r"jetson_rail_(limit_amperes|alarm)"
+    r'\{rail="(\1\2|[^"]*\+[^"]*)",level="(max|crit)"',
+    r"(hwmon[45]/)curr(\d)_crit_alarm": r'jetson_rail_alarm\{rail="\1\2",level="crit"',
     r"hwmon0/\w+": r"jetson_fan_pwm_ratio",
     r"hwmon1/\w+": r"jetson_fan_speed_rpm",
     r"hwmon2/name": r"jetson_nvme_",
@@ -161,7 +168,7 @@ def test_the_scrape_reads_what_the_table_knows(files: Files) -> None:
     for file in files.readers:
         told = tells(file)
         names = [name for found in files.found.values() for name in found if told.match(name)]
-        quiet = r"zone[234]/temp|zram1|pva0|temp2_max|sum of"
+        quiet = r"zone[234]/temp|zram1|pva0|temp2_max|hwmon4/curr\d_crit|hwmon5/(curr2|shunt)"
         assert names or re.search(quiet, file), file
 
 
@@ -361,3 +368,48 @@ def test_a_name_that_is_a_directory(files: Files, tmp_path: Path) -> None:
         found, failures = one_pass(thermal, board.kernel())
     assert len(failures) == 1
     assert 'jetson_thermal_zone_celsius{zone="cpu"}' not in found
+
+
+@pytest.mark.parametrize(
+    ("file", "data"),
+    [
+        ("sys/class/devfreq/17000000.gpu/device/load", b"5000\n"),
+        ("sys/class/hwmon/hwmon4/curr1_crit_alarm", b"7\n"),
+        ("sys/class/hwmon/hwmon0/pwm1", b"9999\n"),
+        ("sys/class/hwmon/hwmon3/oc1_throt_en", b"2\n"),
+    ],
+)
+def test_more_than_the_driver_can_say_is_no_reading(files: Files, file: str, data: bytes) -> None:
+    told = tells(file)
+    for name, found, failed in files.broken(file, data):
+        assert failed, name
+        assert not [head for head in found if told.match(head)]
+
+
+@pytest.mark.parametrize(
+    ("folder", "collector"),
+    [
+        ("sys/class/thermal", "thermal"),
+        ("sys/class/thermal", "cooling"),
+        ("sys/class/devfreq", "gpu"),
+        ("sys/class/hwmon", "power"),
+        ("sys/class/hwmon", "overcurrent"),
+        ("sys/class/hwmon", "fan"),
+        ("sys/block", "memory"),
+    ],
+)
+def test_a_closed_folder_is_a_failure(
+    files: Files, monkeypatch: pytest.MonkeyPatch, folder: str, collector: str
+) -> None:
+    """It is not taken for a board without such hardware."""
+    listing = Path.iterdir
+
+    def closed(path: Path) -> Iterator[Path]:
+        if path == files.kernel.rootfs / folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return listing(path)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    (chosen,) = (one for one in make(files.kernel) if one.name == collector)
+    _, failures = one_pass(chosen, files.kernel)
+    assert set(failures) == {f"{files.kernel.rootfs / folder}: Permission denied"}

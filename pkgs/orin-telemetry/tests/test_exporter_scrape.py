@@ -120,7 +120,7 @@ def test_a_read_that_hangs_costs_its_collector_alone(board: Board) -> None:
 def test_a_client_that_says_nothing_is_dropped(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "_IDLE_S", 0.2)
+    monkeypatch.setattr(web, "_CLIENT_S", 0.2)
     with served(scraper(board.kernel())) as url:
         port = int(url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=2) as client:
@@ -144,6 +144,52 @@ def test_a_bus_that_hangs_costs_power_and_energy(board: Board) -> None:
     release.set()
     kernel.answers = {}
     time.sleep(0.05)
+    assert not failed(series(scraped.scrape()))
+
+
+@pytest.mark.usefixtures("eager")
+def test_two_that_hang_cost_nobody_else(board: Board) -> None:
+    kernel, release = board.kernel(), threading.Event()
+
+    def hang() -> bytes:
+        release.wait(5)
+        return b""
+
+    scraped = Scraper(kernel, make(kernel))
+    scraped.scrape()
+    kernel.answers = {"proc/meminfo": hang, "sys/class/thermal/thermal_zone1/temp": hang}
+    started = time.monotonic()
+    assert failed(series(scraped.scrape())) == {"memory", "thermal"}
+    assert time.monotonic() - started < 0.7
+    release.set()
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_slow_kernel_is_cut_off_at_the_deadline(board: Board) -> None:
+    class Slow(HostileKernel):
+        def read(self, path: Path, limit: int) -> str:
+            time.sleep(0.01)
+            return super().read(path, limit)
+
+    kernel = Slow(board.root / "sys", board.root / "proc", board.root)
+    started = time.monotonic()
+    found = series(Scraper(kernel, make(kernel)).scrape())
+    assert time.monotonic() - started < 0.95
+    assert 0 < len(failed(found)) < len(NAMES)
+
+
+@pytest.mark.usefixtures("eager")
+def test_without_a_thread_to_be_had_the_next_scrape_asks_again(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    kernel = board.kernel()
+    scraped = Scraper(kernel, make(kernel), patience_s=2)
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        assert failed(series(scraped.scrape())) == set(NAMES)
     assert not failed(series(scraped.scrape()))
 
 
@@ -277,7 +323,7 @@ def test_after_a_failure_discovery_comes_at_once(
     board: Board, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zones and monitors get other numbers when a driver is loaded again."""
-    monkeypatch.setattr("orin_telemetry.meter.PERIOD_S", 0.01)
+    monkeypatch.setattr("orin_telemetry.meter.FRESH_S", 0.01)
     scraped = scraper(board.kernel())
     before = series(scraped.scrape())
     classes = board.root / "sys/class"
@@ -359,11 +405,25 @@ def test_a_failure_is_logged_once_and_its_end_too(
         scraped.scrape()
         clock.now += 5
     kernel.answers = {}
-    scraped.scrape()
+    for _ in range(20):
+        scraped.scrape()
+        clock.now += 5
     assert [record.getMessage().replace(str(board.root), "") for record in caplog.records] == [
         "emc: /sys/kernel/nvpmodel_clk_cap/emc: Input/output error",
         "emc: everything answers again",
     ]
+
+
+def test_a_file_that_flaps_does_not_fill_the_journal(
+    board: Board, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = board.kernel()
+    scraped = scraper(kernel)
+    for number in range(60):  # five minutes
+        kernel.answers = {"sys/kernel/nvpmodel_clk_cap/emc": errno.EIO} if number % 2 else {}
+        scraped.scrape()
+        clock.now += 5
+    assert 1 <= len(caplog.records) <= 6
 
 
 # Energy
@@ -402,7 +462,7 @@ def test_energy_is_the_trapezoid_under_the_power(board: Board) -> None:
         rail.set(10.0, amperes)
         rail.sample(seconds)
     assert rail.joules == pytest.approx(10 * 1 + (10 + 30) / 2 * 2 + (30 + 0) / 2 * 4)
-    module = rail.meter.joules["sum"]  # the other two rails stand at 1.9 W and 4.032 W
+    module = rail.meter.module_joules["sum"]  # the other two rails stand at 1.9 W and 4.032 W
     assert module == pytest.approx(rail.joules + 7 * (1.9 + 4.032))
 
 
@@ -482,6 +542,7 @@ def test_the_sampler_adds_up_without_a_scrape(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orin_telemetry.meter.PERIOD_S", 0.02)
+    monkeypatch.setattr("orin_telemetry.meter.FRESH_S", 0.01)
     kernel = board.kernel()
     meter = Meter(kernel)
     meter.discover(Reading(kernel))
@@ -559,3 +620,31 @@ def test_the_privileged_collectors_say_what_they_lack(tmp_path: Path) -> None:
             found, failures = one_pass(collector, kernel)
             assert not found
             assert failures, collector.name
+
+
+def test_a_rail_that_is_gone_leaves_no_sum(board: Board) -> None:
+    kernel = board.kernel()
+    meter = Meter(kernel)
+    for number in range(5):
+        kernel.answers = {f"{INA}/in1_label": f"RAIL_{number}\n".encode()}
+        meter.discover(Reading(kernel))
+        meter._time = None
+        meter.sample(Reading(kernel))
+    assert "RAIL_4" in meter.joules
+    assert not meter.joules.keys() & {f"RAIL_{number}" for number in range(4)}
+
+
+def test_a_container_sees_the_board_through_its_links(board: Board) -> None:
+    """Its /etc and /proc/device-tree are absolute links, which would lead into the container."""
+    tree = board.root / "sys/firmware/devicetree"
+    tree.mkdir(parents=True)
+    (board.root / "proc/device-tree").rename(tree / "base")
+    (board.root / "proc/device-tree").symlink_to("/sys/firmware/devicetree/base-of-nobody")
+    conf = board.root / "etc/nvpmodel.conf"
+    (board.root / "nix").mkdir()
+    conf.rename(board.root / "nix/conf")
+    conf.symlink_to("/nix/conf")
+    found = series(scraper(board.kernel(), "30W").scrape())
+    assert not failed(found)
+    assert any('soc="tegra234"' in head for head in found)
+    assert any(head.startswith("jetson_power_mode_expected_id") for head in found)

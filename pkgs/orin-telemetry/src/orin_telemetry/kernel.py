@@ -4,6 +4,8 @@ from pathlib import Path
 
 from orin_core import sysfs
 
+_LINKS = 8  # as deep as links to a configuration file go
+
 
 class Kernel:
     """Where sysfs, procfs and the root file system are mounted, and how their files are read.
@@ -20,28 +22,19 @@ class Kernel:
         """At most `limit` bytes of `path` as text. Raises OSError."""
         return sysfs.read(path, limit)
 
-    def entries(self, path: Path) -> list[Path]:
-        """What the directory `path` holds, sorted by name with numbers in order; nothing where
-        it is missing or closed to us: another board's, or a driver that is not loaded."""
-        try:
-            return sorted(path.iterdir(), key=lambda entry: _natural(entry.name))
-        except OSError:
-            return []
+    def below_root(self, name: str) -> Path:
+        """The file `name` of the root file system, wherever that is mounted.
 
-    def hwmon(self, driver: str) -> list[Path]:
-        """The hwmon directories of `driver`. Their numbers change from boot to boot."""
-        found = []
-        for entry in self.entries(self.sysfs / "class/hwmon"):
-            try:
-                name = self.read(entry / "name", 64).strip()
-            except OSError:
-                continue  # unregistered since it was listed
-            if name == driver:
-                found.append(entry)
-        return found
-
-
-def _natural(name: str) -> tuple[str, int]:
-    head = name.rstrip("0123456789")
-    tail = name[len(head) :]
-    return head, int(tail) if tail else -1
+        A container sees the board's below /host, say, where links to /etc would leave it.
+        """
+        path = self.rootfs / name
+        for _ in range(_LINKS):
+            if not path.is_symlink():
+                break
+            target = path.readlink()
+            path = (
+                self.rootfs / target.relative_to("/")
+                if target.is_absolute()
+                else path.parent / target
+            )
+        return path

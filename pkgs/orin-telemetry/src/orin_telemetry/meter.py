@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orin_telemetry.kernel import Kernel
-from orin_telemetry.metric import Reading, exists
+from orin_telemetry.metric import Reading
 
 MILLI = 1000
 PERIOD_S = 1.0
+# A shade below the period, so that a sampler whose sleep ended early still reads.
+FRESH_S = 0.95 * PERIOD_S
 LEVELS = ("max", "crit")
+SUM_CHANNEL = 4  # Documentation/hwmon/ina3221.rst: curr4 is the sum of the others
 # A longer pause, such as a suspended board, is not bridged: nobody knows what it drew.
 _LONGEST_GAP_S = 10.0
 # Reading all rails takes some 15 ms; whoever waits longer for another's reading waits in vain.
@@ -28,14 +31,15 @@ TOTALS: tuple[tuple[str, frozenset[str]], ...] = (
 
 
 class Rail:
-    """A rail's label and the files of its INA3221 channel."""
+    """A rail's label and the files of its INA3221 channel; the sum of channels has no voltage."""
 
     def __init__(self, name: str, folder: Path, channel: int) -> None:
         self.name = name
-        self.volts = folder / f"in{channel}_input"
+        self.volts = folder / f"in{channel}_input" if channel < SUM_CHANNEL else None
         self.amperes = folder / f"curr{channel}_input"
         self.limits = {level: folder / f"curr{channel}_{level}" for level in LEVELS}
-        self.alarms = {level: folder / f"curr{channel}_{level}_alarm" for level in LEVELS}
+        self.alarm = folder / f"curr{channel}_crit_alarm"
+        self.shunt = folder / f"shunt{channel if channel < SUM_CHANNEL else 1}_resistor"
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Meter:
 
     def __init__(self, kernel: Kernel, clock: Callable[[], float] = time.monotonic) -> None:
         self.rails: list[Rail] = []
-        self.joules: dict[str, float] = {}  # by rail; a total under its method's name
+        self.joules: dict[str, float] = {}  # by rail
+        self.module_joules: dict[str, float] = {}  # by method
         self._kernel = kernel
         self._clock = clock
         self._lock = threading.Lock()
@@ -74,15 +79,23 @@ class Meter:
     def discover(self, reading: Reading) -> None:
         """Find the channels of every INA3221 by their labels."""
         rails: dict[str, Rail] = {}
-        for folder in self._kernel.hwmon("ina3221"):
-            for channel in (1, 2, 3):  # in4 and on are shunts, in7 their sum
+        for folder in reading.hwmon("ina3221"):
+            channels: list[str] = []
+            for channel in range(1, SUM_CHANNEL):  # in4 and on are shunts, in7 their sum
                 label = folder / f"in{channel}_label"
-                if not exists(label) or (name := reading.word(label)) in (None, "NC"):
+                if not reading.exists(label) or (name := reading.word(label)) in (None, "NC"):
                     continue
                 if name in rails:
                     name = f"{name} ({folder.name} channel {channel})"
                 rails[name] = Rail(name, folder, channel)
+                channels.append(name)
+            total = Rail("+".join(channels), folder, SUM_CHANNEL)
+            # L4T sets the AGX Orin's limit on the sum (nvpower.sh).
+            if len(channels) > 1 and reading.exists(total.amperes):
+                rails[total.name] = total
         self.rails = list(rails.values())
+        for name in self.joules.keys() - rails.keys():
+            del self.joules[name]
 
     def sample(self, reading: Reading) -> dict[str, Power]:
         """Each rail's power, at most a second old; nothing while another read hangs on the bus.
@@ -100,14 +113,13 @@ class Meter:
 
     def _sample(self, reading: Reading) -> dict[str, Power]:
         now = self._clock()
-        # A shade below the period, so that a sampler whose sleep ended early still reads.
-        if self._time is not None and now - self._time < 0.95 * PERIOD_S:
+        if self._time is not None and now - self._time < FRESH_S:
             reading.failures.extend(self._failures)
             return self._power
         before = len(reading.failures)
         power = {
             rail.name: Power(
-                reading.number(rail.volts, divide=MILLI, off=_OFF),
+                reading.number(rail.volts, divide=MILLI, off=_OFF) if rail.volts else None,
                 # A rail without load may read a few milliamperes below zero.
                 reading.number(rail.amperes, divide=MILLI, off=_OFF, signed=True),
             )
@@ -131,25 +143,26 @@ class Meter:
         gap = now - self._time if self._time is not None else 0.0
         if gap > _LONGEST_GAP_S:
             gap = 0.0
-        before, after = watts(self._power), watts(power)
-        for name, value in after.items():
-            joules = (before[name] + value) / 2 * gap if name in before else 0.0
-            self.joules[name] = self.joules.get(name, 0.0) + max(0.0, joules)  # a counter
+        _integrate(self.joules, _rail_watts(self._power), _rail_watts(power), gap)
+        _integrate(self.module_joules, total_watts(self._power), total_watts(power), gap)
 
 
-def watts(power: dict[str, Power]) -> dict[str, float]:
-    """Watts by rail, and of the whole module by the method that gives it."""
-    result = {name: rail.watts for name, rail in power.items() if rail.watts is not None}
-    if total := total_watts(power):
-        result[total[0]] = total[1]
-    return result
+def _integrate(
+    joules: dict[str, float], before: dict[str, float], after: dict[str, float], gap: float
+) -> None:
+    for name, value in after.items():
+        more = (before[name] + value) / 2 * gap if name in before else 0.0
+        joules[name] = joules.get(name, 0.0) + max(0.0, more)  # a counter
 
 
-def total_watts(power: dict[str, Power]) -> tuple[str, float] | None:
-    """Method and watts of the whole module, if every rail of a known sum answered."""
+def _rail_watts(power: dict[str, Power]) -> dict[str, float]:
+    return {name: rail.watts for name, rail in power.items() if rail.watts is not None}
+
+
+def total_watts(power: dict[str, Power]) -> dict[str, float]:
+    """Watts of the whole module by the method that gives them, if a known sum's rails answered."""
+    watts = _rail_watts(power)
     for method, rails in TOTALS:
-        parts = [power[rail].watts for rail in rails & power.keys()]
-        known = [part for part in parts if part is not None]
-        if len(known) == len(rails):
-            return method, sum(known)
-    return None
+        if rails <= watts.keys():
+            return {method: sum(watts[rail] for rail in rails)}
+    return {}

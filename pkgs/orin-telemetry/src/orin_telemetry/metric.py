@@ -1,7 +1,6 @@
 """Metrics as the collectors see them: a description of each, and one pass that fills them."""
 
 import errno
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from orin_telemetry.kernel import Kernel
 
 PAGE_BYTES = 4096  # what a sysfs attribute holds at most (Documentation/filesystems/sysfs.rst)
 _LABEL_CHARS = 128
+SWITCH: dict[str, float | None] = {"1": 1, "0": 0}
 _NUMBER = re.compile(r"[0-9]{1,19}")
-_MASK = re.compile(r"(?:0[xX])?[0-9a-fA-F]{1,16}")
+_MASK = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Reading:
         self.samples: list[Sample] = []
         self.failures: list[str] = []
         self.path: Path | None = None  # what is being read: the culprit when a read hangs
-        self._kernel = kernel
+        self.kernel = kernel
 
     def add(self, family: Family, value: float | None, *labels: str) -> None:
         """Record `value`; None, a reading that failed, leaves the series out."""
@@ -61,7 +61,7 @@ class Reading:
         is None without being a failure; so is nothing else."""
         self.path = path
         try:
-            text = self._kernel.read(path, limit + 1)
+            text = self.kernel.read(path, limit + 1)
         except OSError as error:
             if error.errno not in off:
                 self.fail(path, error.strerror or errno.errorcode.get(error.errno or 0, "error"))
@@ -78,10 +78,12 @@ class Reading:
         divide: int = 1,
         off: tuple[int, ...] = (),
         signed: bool = False,
+        highest: int | None = None,
     ) -> float | None:
         """The decimal integer in `path` as so many base units: 1400 mA over 1000 is 1.4 A.
 
-        Below zero it is a failure unless `signed`: no clock, load or count is.
+        Below zero it is a failure unless `signed`: no clock, load or count is. So it is above
+        `highest`, where the driver's scale ends.
         """
         text = self.text(path, off=off)
         if text is None:
@@ -90,7 +92,11 @@ class Reading:
         if not _NUMBER.fullmatch(text.removeprefix("-") if signed else text):
             self.fail(path, "not a number")
             return None
-        return int(text) * multiply / divide
+        number = int(text)
+        if highest is not None and number > highest:
+            self.fail(path, f"above {highest}")
+            return None
+        return number * multiply / divide
 
     def mask(self, path: Path) -> int | None:
         """The bit mask in `path`: decimal, or hexadecimal after 0x."""
@@ -101,11 +107,7 @@ class Reading:
         if not _MASK.fullmatch(text):
             self.fail(path, "not a mask")
             return None
-        try:
-            return int(text, 0)
-        except ValueError:
-            self.fail(path, "not a mask")
-            return None
+        return int(text, 16 if text[:2].lower() == "0x" else 10)
 
     def choice(self, path: Path, answers: dict[str, float | None]) -> float | None:
         """What `answers` makes of the word in `path`; None there leaves the series out."""
@@ -113,7 +115,7 @@ class Reading:
         if word is None:
             return None
         if word not in answers:
-            self.fail(path, f"unknown answer {word[:32]!r}")
+            self.fail(path, "unknown answer")
             return None
         return answers[word]
 
@@ -128,7 +130,40 @@ class Reading:
             return None
         return text
 
+    def exists(self, path: Path) -> bool:
+        """Whether a kernel has this file at all: drivers and releases differ."""
+        try:
+            path.stat()
+        except OSError as error:
+            self._absent(path, error)
+            return False
+        return True
 
-def exists(path: Path) -> bool:
-    """Whether a kernel has this file at all: drivers and releases differ."""
-    return os.path.exists(path)  # noqa: PTH110  a third of Path.exists' time, at every discovery
+    def entries(self, path: Path) -> list[Path]:
+        """What the directory `path` holds, sorted by name with numbers in order; nothing where
+        there is none: another board's, or a driver that is not loaded."""
+        self.path = path
+        try:
+            return sorted(path.iterdir(), key=lambda entry: _natural(entry.name))
+        except OSError as error:
+            self._absent(path, error)
+            return []
+
+    def hwmon(self, driver: str) -> list[Path]:
+        """The hwmon directories of `driver`. Their numbers change from boot to boot."""
+        return [
+            entry
+            for entry in self.entries(self.kernel.sysfs / "class/hwmon")
+            if self.word(entry / "name") == driver
+        ]
+
+    def _absent(self, path: Path, error: OSError) -> None:
+        """A file that is not there is no failure; one that is closed to us is."""
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            self.fail(path, error.strerror or "error")
+
+
+def _natural(name: str) -> tuple[str, int]:
+    head = name.rstrip("0123456789")
+    tail = name[len(head) :]
+    return head, int(tail) if tail else -1

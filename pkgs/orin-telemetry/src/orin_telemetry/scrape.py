@@ -1,6 +1,7 @@
 """All collectors in one scrape, none of which can hold up the others."""
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -26,6 +27,7 @@ PATIENCE_S = 0.2  # what one collector may take: ten times what the slowest need
 DISCOVERY_S = 60.0
 # Whoever asks again this soon gets the same answer, so that nobody can keep the board busy.
 _FRESH_S = 0.2
+_LOG_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,8 @@ class _Job:
     started: float = 0.0
     reading: Reading | None = None
     duration: float = 0.0
-    failures: list[str] = field(default_factory=list)  # of the scrape before
+    failures: list[str] = field(default_factory=list)  # as the journal has them
+    logged_at: float = -math.inf
     done: bool = True
 
     def run(self, reading: Reading) -> None:
@@ -79,30 +82,29 @@ class _Walk(threading.Thread):
 
     def __init__(self, todo: deque[_Job]) -> None:
         super().__init__(name="scrape", daemon=True)
-        self.todo = todo
-        self.job: _Job | None = None
-        self.left = False
+        self._todo = todo
+        self._lock = threading.Lock()  # of the next two, and of who takes the next job
+        self._since = time.monotonic()  # when the present job began
+        self._left = False
 
     def run(self) -> None:
         """Take jobs off the queue while there are any."""
-        while not self.left:
-            try:
-                self.job = self.todo.popleft()
-            except IndexError:
-                return
-            assert self.job.reading is not None
-            self.job.run(self.job.reading)
-
-    def wait(self, patience_s: float) -> None:
-        """Return when all is done, or when one job takes longer than it may."""
-        while self.is_alive():
-            before = self.job
-            self.join(patience_s)
-            if before is not None and self.job is before:
-                self.left = True
-                if self.job is before:
+        while True:
+            with self._lock:
+                if self._left or not self._todo:
                     return
-                self.left = False  # it has just gone on
+                job, self._since = self._todo.popleft(), time.monotonic()
+            assert job.reading is not None
+            job.run(job.reading)
+
+    def wait(self, patience_s: float, end: float) -> None:
+        """Return when all is done, when one job takes longer than it may, or at `end`."""
+        while self.is_alive():
+            self.join(max(0.0, min(self._since + patience_s, end) - time.monotonic()))
+            with self._lock:
+                self._left = time.monotonic() >= min(self._since + patience_s, end)
+                if self._left:
+                    return
 
 
 class Scraper:
@@ -158,10 +160,14 @@ class Scraper:
     def _scrape(self, now: float) -> Scrape:
         asked = [job for job in self._jobs if job.done]
         todo = deque(job for job in asked if self._begin(job, now))
-        while todo and time.monotonic() < now + self._deadline_s:
-            walk = _Walk(todo)
-            walk.start()
-            walk.wait(self._patience_s)
+        end = now + self._deadline_s
+        try:
+            while todo and time.monotonic() < end:
+                walk = _Walk(todo)
+                walk.start()
+                walk.wait(self._patience_s, end)
+        except RuntimeError as error:  # no thread to be had: asked again at the next scrape
+            log.error("scrape: %s", error)
         for job in todo:  # so many hung that the time is over
             assert job.reading is not None
             job.reading.failures.append(f"{job.collector.name}: not asked, others do not answer")
@@ -195,10 +201,11 @@ class Scraper:
         scrape.samples.append(Sample(DURATION, (name,), duration))
         if failures:
             scrape.failures[name] = failures
-        if failures != job.failures:
+        # A file that flaps, or says something else each time, must not fill the journal.
+        if failures != job.failures and job.started - job.logged_at >= _LOG_S:
             for failure in failures:
                 if failure not in job.failures:
                     log.warning("%s: %s", name, failure)
             if not failures:
                 log.warning("%s: everything answers again", name)
-            job.failures = failures
+            job.failures, job.logged_at = failures, job.started

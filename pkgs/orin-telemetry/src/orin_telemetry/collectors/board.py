@@ -3,7 +3,7 @@
 import re
 
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import Family, Reading
 
 INFO = Family(
     "jetson_info",
@@ -25,18 +25,23 @@ class BoardCollector(Collector):
 
     def collect(self, reading: Reading) -> None:
         """Read the device tree, the release file and the kernel's version."""
-        tree = self.kernel.procfs / "device-tree"
-        model = reading.word(tree / "model") if exists(tree / "model") else ""
-        compatible = reading.text(tree / "compatible") if exists(tree / "compatible") else ""
-        release_file = self.kernel.rootfs / "etc/nv_tegra_release"
-        release = reading.text(release_file) if exists(release_file) else ""
+        # /proc/device-tree is an absolute link to the former, which a container may not see
+        tree = self.kernel.sysfs / "firmware/devicetree/base"
+        if not reading.exists(tree):
+            tree = self.kernel.procfs / "device-tree"
+        release_file = self.kernel.below_root("etc/nv_tegra_release")
+        model = reading.word(tree / "model") if reading.exists(tree / "model") else None
+        compatible, release = (
+            reading.text(file) if reading.exists(file) else None
+            for file in (tree / "compatible", release_file)
+        )
         kernel = reading.word(self.kernel.procfs / "sys/kernel/osrelease")
 
         # "nvidia,p3737-0000+p3701-0005": the carrier board, then the module
         module = re.search(r"nvidia,[^\0]*\b(p\d{4}-\d{4})", compatible or "")
-        soc = re.search(r"nvidia,(tegra\d+)", compatible or "")
+        soc = re.search(r"nvidia,(tegra\d{1,4})", compatible or "")
         # "# R36 (release), REVISION: 4.4, GCID: ..."
-        l4t = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", release or "")
+        l4t = re.search(r"R([0-9]{1,3}) \(release\), REVISION: ([0-9.]{1,16})", release or "")
         reading.add(
             INFO,
             1,

@@ -37,7 +37,7 @@ class CoolingCollector(Collector):
     def discover(self, reading: Reading) -> None:
         """Find the devices."""
         self.devices: list[Device] = []
-        for entry in self.kernel.entries(self.kernel.sysfs / "class/thermal"):
+        for entry in reading.entries(self.kernel.sysfs / "class/thermal"):
             if entry.name.startswith("cooling_device") and (kind := reading.word(entry / "type")):
                 highest = reading.number(entry / "max_state")
                 self.devices.append(Device(entry.name, kind, entry / "cur_state", highest))

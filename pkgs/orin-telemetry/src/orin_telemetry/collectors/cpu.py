@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import Family, Reading
 
 CPU = ("cpu",)
 ONLINE = Family("jetson_cpu_online", "Whether the core is online.", CPU)
@@ -69,7 +69,7 @@ class CpuCollector(Collector):
             if online is None:
                 break
             reading.add(ONLINE, number in online, core.name)
-            if number not in online or not exists(core.cpufreq):
+            if number not in online or not reading.exists(core.cpufreq):
                 continue
             if core.name not in self.highest:
                 self.highest[core.name] = reading.number(core.maximum, multiply=KHZ)

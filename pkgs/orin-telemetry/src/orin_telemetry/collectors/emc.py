@@ -1,7 +1,7 @@
 """The external memory controller, as far as any user may see it."""
 
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import Family, Reading
 
 CAP = Family(
     "jetson_emc_frequency_cap_hertz",
@@ -19,9 +19,9 @@ class EmcCollector(Collector):
         """Find the files of this release: r36's and r35's cap, Thor's devfreq device."""
         kernel = self.kernel.sysfs / "kernel"
         caps = (kernel / "nvpmodel_clk_cap/emc", kernel / "nvpmodel_emc_cap/emc_iso_cap")
-        self.cap = next(filter(exists, caps), None)
+        self.cap = next(filter(reading.exists, caps), None)
         clock = self.kernel.sysfs / "class/devfreq/bwmgr/cur_freq"
-        self.clock = clock if exists(clock) else None
+        self.clock = clock if reading.exists(clock) else None
 
     def collect(self, reading: Reading) -> None:
         """Read what there is."""

@@ -2,7 +2,7 @@
 
 from orin_telemetry.collectors.collector import Collector
 from orin_telemetry.kernel import Kernel
-from orin_telemetry.meter import TOTALS, Meter
+from orin_telemetry.meter import Meter
 from orin_telemetry.metric import Family, Reading
 
 RAIL = Family(
@@ -17,8 +17,6 @@ MODULE = Family(
     ("method",),
     "counter",
 )
-
-METHODS = {method for method, _ in TOTALS}
 
 
 class EnergyCollector(Collector):
@@ -37,5 +35,8 @@ class EnergyCollector(Collector):
     def collect(self, reading: Reading) -> None:
         """Report the sums. A rail that stopped answering keeps what it had."""
         self.meter.sample(reading)
-        for name, joules in self.meter.joules.copy().items():  # the sampler may be adding to it
-            reading.add(MODULE if name in METHODS else RAIL, joules, name)
+        # Copies: the sampler may be adding to them.
+        for name, joules in self.meter.joules.copy().items():
+            reading.add(RAIL, joules, name)
+        for method, joules in self.meter.module_joules.copy().items():
+            reading.add(MODULE, joules, method)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import Family, Reading
 
 ENGINE = ("engine",)
 FREQUENCY = Family("jetson_engine_frequency_hertz", "Current clock of the engine.", ENGINE)
@@ -49,8 +49,8 @@ class EnginesCollector(Collector):
         Xavier's device tree numbers its second ones itself: nvenc1.
         """
         self.engines: list[Engine] = []
-        clocked = self.kernel.entries(self.kernel.sysfs / "class/devfreq")
-        devices = self.kernel.entries(self.kernel.sysfs / "bus/platform/devices")
+        clocked = reading.entries(self.kernel.sysfs / "class/devfreq")
+        devices = reading.entries(self.kernel.sysfs / "bus/platform/devices")
         names = {entry.name for entry in clocked}
         found: list[tuple[Path | None, Path]] = [(entry, entry / "device") for entry in clocked]
         found += [(None, entry) for entry in devices if entry.name not in names]
@@ -67,7 +67,7 @@ class EnginesCollector(Collector):
                 Engine(
                     f"{kind}{number}" if number else kind,
                     clocks,
-                    status if exists(status) else None,
+                    status if reading.exists(status) else None,
                 )
             )
 

@@ -1,7 +1,7 @@
 """Fans: what they are told and how fast they turn."""
 
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import Family, Reading
 
 FAN = ("fan",)
 SPEED = Family("jetson_fan_speed_rpm", "Revolutions a minute.", FAN)
@@ -17,15 +17,15 @@ class FanCollector(Collector):
 
     def discover(self, reading: Reading) -> None:
         """Find both; the kernel's own pwm-fan driver has the speed in its own folder."""
-        driven = self.kernel.hwmon("pwmfan")
-        self.pwm = [file for folder in driven if exists(file := folder / "pwm1")]
-        candidates = [folder / "rpm" for folder in self.kernel.hwmon("pwm_tach")]
+        driven = reading.hwmon("pwmfan")
+        self.pwm = [file for folder in driven if reading.exists(file := folder / "pwm1")]
+        candidates = [folder / "rpm" for folder in reading.hwmon("pwm_tach")]
         candidates += [folder / "fan1_input" for folder in driven]
-        self.speed = [file for file in candidates if exists(file)]
+        self.speed = [file for file in candidates if reading.exists(file)]
 
     def collect(self, reading: Reading) -> None:
         """Read them; the first of each belong together."""
         for number, file in enumerate(self.pwm):
-            reading.add(PWM, reading.number(file, divide=_FULL), str(number))
+            reading.add(PWM, reading.number(file, divide=_FULL, highest=_FULL), str(number))
         for number, file in enumerate(self.speed):
             reading.add(SPEED, reading.number(file), str(number))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orin_core.jetson import find_gpu
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import SWITCH, Family, Reading
 
 GPU = ("gpu",)
 FREQUENCY = Family("jetson_gpu_frequency_hertz", "Current clock of the GPU.", GPU)
@@ -47,7 +47,6 @@ OPTIONAL = (
 )
 YES_NO: dict[str, float | None] = {"yes": 1, "no": 0}
 POWER: dict[str, float | None] = {"on": 1, "off": 0, "powering on": 0}
-SWITCH: dict[str, float | None] = {"1": 1, "0": 0}
 
 
 class GpuCollector(Collector):
@@ -57,12 +56,13 @@ class GpuCollector(Collector):
 
     def discover(self, reading: Reading) -> None:
         """Find the GPU and what of it this driver has."""
-        self.gpu = find_gpu(self.kernel.sysfs)
+        clocked = reading.entries(self.kernel.sysfs / "class/devfreq")
+        self.gpu = find_gpu(self.kernel.sysfs) if clocked else None
         if self.gpu is None:
             return
         device = self.gpu / "device"
         self.files: dict[str, Path] = {
-            name: device / name for name in OPTIONAL if exists(device / name)
+            name: device / name for name in OPTIONAL if reading.exists(device / name)
         }
         self.available: list[float] = []
         listed = reading.text(self.gpu / "available_frequencies")
@@ -98,7 +98,7 @@ class GpuCollector(Collector):
             reading.add(POWERED, powered, gpu)
         if file := self.files.get("load"):
             if powered:
-                reading.add(LOAD, reading.number(file, divide=1000), gpu)
+                reading.add(LOAD, reading.number(file, divide=1000, highest=1000), gpu)
             elif powered == 0:
                 reading.add(LOAD, 0, gpu)  # off is known to do nothing
         if file := self.files.get("is_railgated"):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import Family, Reading
 
 ZRAM = ("device",)
 
@@ -51,8 +51,8 @@ class MemoryCollector(Collector):
         """Find the zram devices that are set up."""
         self.zram: list[Path] = [
             entry
-            for entry in self.kernel.entries(self.kernel.sysfs / "block")
-            if entry.name.startswith("zram") and exists(entry / "mm_stat")
+            for entry in reading.entries(self.kernel.sysfs / "block")
+            if entry.name.startswith("zram") and reading.exists(entry / "mm_stat")
         ]
 
     def collect(self, reading: Reading) -> None:

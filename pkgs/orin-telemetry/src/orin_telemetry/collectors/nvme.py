@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import Family, Reading
 
 SENSOR = ("device", "sensor")
 TEMPERATURE = Family("jetson_nvme_celsius", "Temperature of the disk.", SENSOR)
@@ -39,17 +39,17 @@ class NvmeCollector(Collector):
     def discover(self, reading: Reading) -> None:
         """Find the sensors and their limits."""
         self.sensors: list[Sensor] = []
-        for folder in self.kernel.hwmon("nvme"):
+        for folder in reading.hwmon("nvme"):
             device = (folder / "device").resolve().name
-            for file in self.kernel.entries(folder):
+            for file in reading.entries(folder):
                 if not (match := re.fullmatch(r"(temp\d+)_input", file.name)):
                     continue
                 label = folder / f"{match[1]}_label"
-                name = reading.word(label) if exists(label) else match[1]
+                name = reading.word(label) if reading.exists(label) else match[1]
                 limits = {
                     level: celsius
                     for level in ("max", "crit")
-                    if exists(limit := folder / f"{match[1]}_{level}")
+                    if reading.exists(limit := folder / f"{match[1]}_{level}")
                     and (celsius := reading.number(limit, divide=MILLI, signed=True)) is not None
                     and celsius < _HIGHEST_C
                 }

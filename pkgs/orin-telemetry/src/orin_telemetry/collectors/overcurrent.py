@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import SWITCH, Family, Reading
 
 LABELS = ("oc", "reason")
 EVENTS = Family(
@@ -29,8 +29,8 @@ class OvercurrentCollector(Collector):
     def discover(self, reading: Reading) -> None:
         """Find the counters."""
         self.counters: dict[str, Path] = {}
-        for folder in self.kernel.hwmon("soctherm_oc"):
-            for entry in self.kernel.entries(folder):
+        for folder in reading.hwmon("soctherm_oc"):
+            for entry in reading.entries(folder):
                 if match := re.fullmatch(r"(oc\d+)_event_cnt", entry.name):
                     self.counters[match[1]] = entry
 
@@ -40,5 +40,5 @@ class OvercurrentCollector(Collector):
             reason = REASONS.get(name, "unknown")
             reading.add(EVENTS, reading.number(file), name, reason)
             switch = file.with_name(f"{name}_throt_en")
-            if exists(switch):
-                reading.add(ENABLED, reading.number(switch), name, reason)
+            if reading.exists(switch):
+                reading.add(ENABLED, reading.choice(switch, SWITCH), name, reason)

@@ -5,7 +5,7 @@ import re
 from orin_core.jetson import Mode, parse_modes
 from orin_telemetry.collectors.collector import Collector
 from orin_telemetry.kernel import Kernel
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import Family, Reading
 
 ID = Family("jetson_power_mode_id", "Number of the power mode; it differs between boards.")
 INFO = Family("jetson_power_mode_info", "The power mode by name.", ("id", "mode"))
@@ -27,8 +27,8 @@ class PowerModeCollector(Collector):
 
     def discover(self, reading: Reading) -> None:
         """Read the names of this board's modes."""
-        conf = self.kernel.rootfs / "etc/nvpmodel.conf"
-        text = reading.text(conf, _CONF_BYTES) if exists(conf) else None
+        conf = self.kernel.below_root("etc/nvpmodel.conf")
+        text = reading.text(conf, _CONF_BYTES) if reading.exists(conf) else None
         self.modes: list[Mode] = parse_modes(text or "")
         self.conf = conf
 
@@ -38,8 +38,8 @@ class PowerModeCollector(Collector):
             self.discover(reading)  # at the first boot nvpmodel.service makes the file
         if self.expected is not None:
             self._expect(reading, self.expected)
-        status = self.kernel.rootfs / "var/lib/nvpmodel/status"
-        if not exists(status) or (text := reading.text(status)) is None:
+        status = self.kernel.below_root("var/lib/nvpmodel/status")
+        if not reading.exists(status) or (text := reading.text(status)) is None:
             return
         match = re.search(r"^pmode:(\d{1,4})\b", text, re.MULTILINE)
         if match is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orin_telemetry.collectors.collector import Collector
-from orin_telemetry.metric import Family, Reading, exists
+from orin_telemetry.metric import Family, Reading
 
 ZONE = ("zone",)
 TEMPERATURE = Family("jetson_thermal_zone_celsius", "Temperature of the zone.", ZONE)
@@ -54,7 +54,7 @@ class ThermalCollector(Collector):
         """Find the zones and their trip points."""
         self.zones: list[Zone] = []
         names: set[str] = set()
-        for entry in self.kernel.entries(self.kernel.sysfs / "class/thermal"):
+        for entry in reading.entries(self.kernel.sysfs / "class/thermal"):
             if not entry.name.startswith("thermal_zone"):
                 continue
             if (kind := reading.word(entry / "type")) in (None, _DUMMY):
@@ -92,7 +92,7 @@ class ThermalCollector(Collector):
 def _trips(reading: Reading, zone: Path) -> list[tuple[str, str, float]]:
     trips = []
     number = 0
-    while exists(zone / f"trip_point_{number}_type"):
+    while reading.exists(zone / f"trip_point_{number}_type"):
         kind = reading.word(zone / f"trip_point_{number}_type")
         celsius = reading.number(zone / f"trip_point_{number}_temp", divide=MILLI, signed=True)
         # A trip that is not in use is below zero or, written by a driver, at the end of the range.
