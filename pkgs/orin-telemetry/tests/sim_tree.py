@@ -1,11 +1,12 @@
 """Reading a simulated board: its texts in memory, and its files on disk by simple means."""
 
 import os
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 from orin_telemetry.sim.board import Board
-from orin_telemetry.sim.tree import PARTS
+from orin_telemetry.sim.tree import MARKER, PARTS
 
 
 def texts(board: Board) -> dict[str, str | None]:
@@ -20,6 +21,14 @@ def read(path: Path) -> str:
         return os.read(file, 1 << 16).decode()
     finally:
         os.close(file)
+
+
+def fill(directory: Path) -> None:
+    """Let every new file of a tree that lives meet a full disk."""
+    spare = directory / MARKER / "new"
+    while not spare.is_symlink():
+        with suppress(FileExistsError):  # the writer was quicker
+            spare.symlink_to("/dev/full")
 
 
 class Reader:

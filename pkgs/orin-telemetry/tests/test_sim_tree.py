@@ -1,8 +1,14 @@
 """The simulator's files: laid out as the kernel's, whole at every moment, put away at the end."""
 
+import os
+import shutil
+import socket
 import stat
+import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -11,7 +17,7 @@ from orin_core.cli import UserError
 from orin_telemetry.sim.board import Board
 from orin_telemetry.sim.silicon import GPU_HZ
 from orin_telemetry.sim.tree import MARKER, Tree
-from sim_tree import Reader, read, texts
+from sim_tree import Reader, fill, read, texts
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +87,66 @@ def test_monitors(board_files: Reader) -> None:
     assert (drive / "device").resolve().name == "nvme0"
     assert read(drive / "temp1_label") == "Composite\n"
     assert int(read(drive / "temp1_input")) % 1000 == 850
+
+
+@pytest.fixture
+def node_exporter() -> str:
+    for name in ("prometheus-node-exporter", "node_exporter"):
+        if program := shutil.which(name):
+            return program
+    missing = "node_exporter is missing (Debian: sudo apt install prometheus-node-exporter)"
+    if "CI" in os.environ:
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def test_node_exporter_reads_the_tree(tmp_path: Path, node_exporter: str) -> None:
+    board = Board("mode-change")
+    board.step(35)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [
+        *(node_exporter, f"--web.listen-address={address}", f"--path.sysfs={tmp_path}/sys"),
+        *("--collector.disable-defaults", "--collector.cpufreq", "--collector.hwmon"),
+        "--no-collector.thermal_zone",
+    ]
+    with Tree(tmp_path) as tree:
+        tree.write(board)
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                metrics = _ask(f"http://{address}/metrics")
+            finally:
+                process.terminate()
+                _, errors = process.communicate()
+    for collector in ("cpufreq", "hwmon"):
+        assert f'node_scrape_collector_success{{collector="{collector}"}} 1' in metrics, errors
+    assert metrics.count("\nnode_cpu_scaling_frequency_hertz{") == 12
+    assert (
+        'node_hwmon_sensor_label{chip="i2c_1_1_0040",label="VDD_GPU_SOC",sensor="in1"} 1' in metrics
+    )
+
+
+def _ask(url: str) -> str:
+    """The answer, within two seconds once the server is up."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return str(answer.read(), "utf-8")
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError) or time.monotonic() > end:
+                raise
+        time.sleep(0.05)
+
+
+def test_a_full_disk_names_directory_and_remedy(tmp_path: Path) -> None:
+    board = Board("training")
+    with Tree(tmp_path) as tree:
+        tree.write(board)
+        fill(tmp_path)
+        board.step(1)
+        with pytest.raises(UserError, match=rf"^{tmp_path}: No space left .*; make room there"):
+            tree.write(board)
 
 
 def test_only_what_changed_is_written(tmp_path: Path) -> None:

@@ -1,21 +1,28 @@
 """The pages as text, drawn from simulated boards."""
 
+import re
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual.geometry import Size
 
+from orin_telemetry.collectors import PRIVILEGED
+from orin_telemetry.kernel import Kernel
 from orin_telemetry.metric import Family, Sample
 from orin_telemetry.scrape import Scrape
 from orin_telemetry.top import facts, frame
-from orin_telemetry.top.draw import BAD, GOOD, WARN, Scale, bar, graph, heat, length
+from orin_telemetry.top.draw import BAD, GOOD, WARN, Cell, Scale, bar, graph, heat, length, table
 from orin_telemetry.top.history import History
 from orin_telemetry.top.pages import PAGES
-from orin_telemetry.top.snapshot import Snapshot
+from orin_telemetry.top.snapshot import Monitor, Snapshot
+from orin_telemetry.top.source import Source
 from orin_telemetry.top.state import State
 from orin_telemetry.top.units import DASH
 from orin_telemetry.view import View
-from top_board import shown, watched
+from top_board import shown, source, watched
 
 MOMENTS = {
     "thermal-runaway": 80.0,
@@ -97,11 +104,12 @@ def test_a_failing_collector_is_on_every_page_and_explained_on_the_last(
 ) -> None:
     state = states["sensor-loss"]
     for name in PAGES:
-        foot = shown(frame.foot(state, name, list(PAGES), 80, 0))
+        foot = shown(frame.foot(state, name, list(PAGES), 80, Size(0, 0)))
         assert "2 FAILING  power energy" in foot
     text = page(state, "Collectors")
     assert "curr2_input: not a number" in text.replace("\n  ", "")
-    assert shown(frame.foot(states["brown-out"], "CPU", list(PAGES), 80, 0)).startswith(" all 17")
+    calm = shown(frame.foot(states["brown-out"], "CPU", list(PAGES), 80, Size(0, 0)))
+    assert calm.startswith(" all 17")
 
 
 def test_alarms_of_rails_and_of_the_power_supply(states: dict[str, State]) -> None:
@@ -138,7 +146,108 @@ def test_tiny_terminals(states: dict[str, State], name: str, size: tuple[int, in
     state = states["thermal-runaway"]
     assert PAGES[name](state, *size)
     assert all(length(line) <= max(size[0], 22) for line in frame.head(state, size[0]))
-    assert len(frame.foot(state, name, list(PAGES), size[0], 9)) == 2
+    assert len(frame.foot(state, name, list(PAGES), size[0], Size(9, 9))) == 2
+
+
+def test_a_narrow_terminal_shows_what_matters_and_cuts_no_column(states: dict[str, State]) -> None:
+    inner = 58  # what a page has of 60 columns
+    power = page(states["brown-out"], "Power", (inner, 17)).splitlines()
+    rail = next(line for line in power if line.startswith("VDD_GPU_SOC"))
+    watts_volts_amperes = r" +\d+\.\d\d +\d+\.\d\d +\d\.\d\d *"
+    assert re.fullmatch(rf"VDD_GPU_SOC +crit +\d+ %{watts_volts_amperes}", rail[:inner])
+    assert re.fullmatch(r" *\d\.\d A +\d\.\d{3} Wh", rail[inner:])
+    thermal = page(states["thermal-runaway"], "Thermal", (inner, 17)).splitlines()
+    zone = next(line for line in thermal if line.startswith("gpu"))
+    assert re.fullmatch(r"gpu +\d+\.\d +-?\d+\.\d K +99\.0 +104\.5", zone)
+
+
+def test_tables_shrink_their_bars_and_break_between_columns() -> None:
+    rows: list[list[Cell]] = [["abc", bar(0.5), "1.25", "100"]]
+    drawn = {width: shown(table(rows, width, "lfrr")) for width in (24, 22, 21, 13, 12, 9, 8)}
+    assert drawn == {
+        24: "abc  ━━━━────  1.25  100",
+        22: "abc  ━━━───  1.25  100",
+        21: "abc  1.25  100",
+        13: "abc  1.25    100",
+        12: "abc  1.25   100",
+        9: "abc  1.25  100",
+        8: "abc     1.25  100",
+    }
+
+
+def test_the_keys_of_a_narrow_terminal_have_names(states: dict[str, State]) -> None:
+    def keys(width: int) -> str:
+        foot = frame.foot(states["brown-out"], "Thermal", list(PAGES), width, Size(0, 0))
+        return shown(foot[1:])
+
+    assert keys(80).startswith(" 1 Overview 2 CPU")
+    assert keys(60) == keys(40) == " 1 2 3 4 Thermal 5 6  p Pause q Quit"
+    assert keys(20) == " 1 2 3 4 5 6  p q"
+
+
+def test_what_is_out_of_sight_is_said(states: dict[str, State]) -> None:
+    def foot(hidden: Size) -> str:
+        return shown(frame.foot(states["brown-out"], "Power", list(PAGES), 60, hidden)[:1])
+
+    assert "←→" in foot(Size(5, 0)) and "more lines" not in foot(Size(5, 0))
+    assert "←→" in foot(Size(5, 9)) and "9 more lines: ↑↓" in foot(Size(5, 9))
+    assert "←→" not in foot(Size(0, 9))
+
+
+def test_zones_are_not_forgotten_when_the_read_hangs(states: dict[str, State]) -> None:
+    seen = states["thermal-runaway"]
+    state = State("", 1.0)
+    state.add(seen.snapshot)
+    state.add(Snapshot(View(Scrape([], {"thermal": ["temp: no answer"]})), None, 0.0, 1e6, 0.0))
+    for name in ("Overview", "Thermal"):
+        text = page(state, name)
+        for zone in ("gpu", "tj", "tboard"):
+            assert re.search(rf"\b{zone} .*{DASH}", text)
+
+
+def test_a_repeated_snapshot_is_one_sample(states: dict[str, State]) -> None:
+    now = states["brown-out"].snapshot
+    history = History()
+    for interval_s in (1.0, 0.5):
+        history.add(now, interval_s)
+    ((_, interval_s, _),) = history._samples
+    assert interval_s == 0.5
+
+
+def test_a_sample_too_soon_keeps_rates_and_alarms(tmp_path: Path) -> None:
+    with source("brown-out", 20.0, tmp_path / "board") as board:
+        monitor = Monitor(board.scraper(), board.clock)
+        monitor.sample()
+        time.sleep(0.25)
+        now = monitor.sample()
+        again = monitor.sample()
+    assert again is now
+    assert any(alarm.startswith("OVER-CURRENT") for alarm in facts.alarms(again))
+    assert (facts.cpu_load(again) or 0) > 0.1
+
+
+class HangingDebugfs(Kernel):
+    """Reads below debugfs return when the test is over."""
+
+    done = threading.Event()
+
+    def read(self, path: Path, limit: int) -> str:
+        if "debug" in path.parts:
+            self.done.wait(5)
+        return super().read(path, limit)
+
+
+def test_a_debugfs_that_hangs_does_not_block_the_start(tmp_path: Path) -> None:
+    with source("training", 5.0, tmp_path / "board") as board:
+        kernel = HangingDebugfs(board.kernel.sysfs, board.kernel.procfs, board.kernel.rootfs)
+        began = time.monotonic()
+        monitor = Monitor(Source(kernel, board.clock).scraper(), board.clock)
+        view = monitor.sample().view
+        took_s = time.monotonic() - began
+        kernel.done.set()
+    assert took_s < 3
+    assert not any(facts.asked(view, name) for name in PRIVILEGED)
+    assert facts.asked(view, "gpu") and not view.failures
 
 
 COUNTER = Family("jetson_things_total", "Things.", ("thing",), "counter")

@@ -14,6 +14,7 @@ import pytest
 from orin_telemetry.sim.board import Board
 from orin_telemetry.sim.tree import Tree
 from orin_telemetry.top.units import DASH
+from sim_tree import fill
 
 TOP = [sys.executable, "-m", "orin_telemetry.top.cli"]
 PATIENCE_S = 15.0
@@ -64,9 +65,22 @@ def test_a_snapshot_of_sensors_that_fail(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
     assert ["gpu", DASH, "99.0 °C", DASH] in rows
-    assert ["VDD_CPU_CV", *[DASH] * 4] in rows
+    (rail,) = (row for row in rows if row[:1] == ["VDD_CPU_CV"])
+    assert rail[2:] == [DASH] * 3
     assert ["module power", DASH] in rows
     assert any(row[:1] == ["power"] and "not a number" in row[1] for row in rows)
+
+
+def test_ascii_and_a_full_output_are_no_tracebacks() -> None:
+    arguments = [*TOP, "--once", "--interval", "0.3", "--simulate", "sensor-loss"]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(arguments, env=ascii_only, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " ?C" in done.stdout
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert done.returncode == 2
+    assert done.stderr == "cli.py: standard output: No space left on device; send it elsewhere\n"
 
 
 def paths(root: Path) -> list[str]:
@@ -153,3 +167,30 @@ def test_a_signal_ends_it_and_nothing_stays_behind(terminal: Terminal, tmp_path:
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
     assert "MAXN" not in terminal.wait("left 0")
     assert not any(folder.exists() for folder in folders)
+
+
+def test_a_full_disk_ends_it_with_one_line(terminal: Terminal) -> None:
+    before = set(Path("/dev/shm").glob("jetson-top-*"))
+    terminal.type(" ".join([*TOP, "--simulate", "training", "; echo left $?"]))
+    terminal.wait("SIMULATED training", "MAXN")
+    (folder,) = set(Path("/dev/shm").glob("jetson-top-*")) - before
+    fill(folder / "board")
+    screen = terminal.wait("left 2")
+    assert "MAXN" not in screen  # the shell's own screen is back
+    assert f"cli.py: {folder}/board: No space left on device; make room" in screen.replace("\n", "")
+    assert "Traceback" not in screen
+    terminal.type("stty -a | grep -c ' echo '")
+    terminal.wait("\n1\n")
+    assert not folder.exists()
+
+
+def test_a_crash_is_no_success(terminal: Terminal, tmp_path: Path) -> None:
+    """A page that cannot be drawn: the program says so with its exit code."""
+    script = tmp_path / "crash.py"
+    script.write_text(
+        "from orin_telemetry.top import cli, frame\n"
+        "frame.head = lambda state, width: 1 // 0\n"
+        "cli.main()\n"
+    )
+    terminal.type(f"{sys.executable} {script} --simulate idle; code=$?; clear; echo left $code")
+    terminal.wait("left 1")

@@ -38,12 +38,11 @@ def watched(scenario: str, seconds: float, folder: Path, samples: int = 2) -> It
     """What the monitor knows after so many samples."""
     with source(scenario, seconds, folder) as board:
         monitor = Monitor(board.scraper(), board.clock)
-        state = State(scenario, 1.0)
+        state = State(scenario, STEP_S)
         for number in range(samples):
             if number:
                 time.sleep(_FRESH_S)
-            state.now = monitor.sample()
-            state.history.add(state.now, STEP_S)
+            state.add(monitor.sample())
         yield state
 
 

@@ -61,8 +61,6 @@ class Board:
         self.vision_load = 0.0
         self.traffic = 0.0
         self.input_volts = self.scene.supply_volts
-        self.joules = dict.fromkeys(power.RAILS, 0.0)
-        self.heat_into_air_joules = 0.0
         self.busy_seconds = [0.0] * silicon.CORES
         self.idle_seconds = [_UPTIME_S] * silicon.CORES
         self.waited_seconds = [0.0] * silicon.CORES
@@ -112,8 +110,6 @@ class Board:
         self._scenario = story
         self.thermal.haste = 1.0
         self._ticks = 0
-        self.joules = dict.fromkeys(power.RAILS, 0.0)
-        self.heat_into_air_joules = 0.0
 
     def _tick(self) -> None:
         self.scene = self._scenario.scene(self.time)
@@ -196,11 +192,9 @@ class Board:
             self.scene.supply_volts, self.scene.supply_ohms, self.module_watts
         )
         self.overcurrent.step(self.input_volts, self.amperes())
-        for rail, watts in self.watts.items():
-            self.joules[rail] += watts * TICK_S
         die = {"gpu": parts.gpu, "soc": parts.soc, "cpu": parts.cpu, "cv": parts.cv}
         self.fan.step(TICK_S, self.scene.fan_turns)
-        self.heat_into_air_joules += self.thermal.step(
+        self.thermal.step(
             TICK_S,
             die,
             parts.memory,

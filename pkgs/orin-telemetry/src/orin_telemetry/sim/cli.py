@@ -1,14 +1,12 @@
 """jetson-sim: a virtual Jetson AGX Orin, a tree of sysfs and procfs files that lives."""
 
-import os
 import shlex
+import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +15,12 @@ import typer
 from orin_core.cli import UserError, run
 from orin_telemetry.sim.board import Board
 from orin_telemetry.sim.scenario import SCENARIOS
-from orin_telemetry.sim.tree import Tree
+from orin_telemetry.sim.tree import Tree, temporary
+from orin_telemetry.stdout import printing
 
 _WRITE_S = 0.1  # seconds of real time between two writes
 _LONGEST_STEP_S = 60.0  # simulated: some 50 ms of work, after which signals are heard
 _PATIENCE_S = 2.0  # how far it may fall behind before it says so
-# Some 150 new files a second: a tenth of the work in memory, and no wear on a disk.
-_MEMORY = Path("/dev/shm")
 _NAMES = ", ".join(SCENARIOS)
 
 app = typer.Typer(add_completion=False)
@@ -65,40 +62,33 @@ def simulate(
 ) -> None:
     """A virtual Jetson AGX Orin 64GB: sysfs and procfs files that change as a board's would.
 
+    Silent sensors are FIFOs: cat waits on them, as does node_exporter's thermal_zone collector.
+
     Example: jetson-sim --scenario thermal-runaway --speed 4
     """
     if list_:
         width = max(map(len, SCENARIOS))
-        for name, story in SCENARIOS.items():
-            typer.echo(f"{name:{width}}  {story.sentence}")
+        with printing():
+            for name, story in SCENARIOS.items():
+                print(f"{name:{width}}  {story.sentence}")
         return
     name = _scenario(scenario)
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    with _folder(directory) as folder, Tree(folder) as tree:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, lambda *_: stop.set())
+    place = temporary("jetson-sim") if directory is None else nullcontext(directory)
+    with place as folder, Tree(folder) as tree:
         board = Board(name, seed)
         tree.write(board)
-        _introduce(name, folder)
+        with printing():
+            _introduce(name, folder)
         try:
             _live(board, tree, speed, duration, stop)
-        except OSError as error:
-            raise UserError(
-                f"{error.filename or folder}: {error.strerror}; start it again in a directory"
-                " that stays writable"
-            ) from error
         finally:
             if sys.stdout.isatty():
-                print()
-
-
-@contextmanager
-def _folder(directory: Path | None) -> Iterator[Path]:
-    if directory is not None:
-        yield directory
-        return
-    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="jetson-sim-", dir=memory) as folder:
-        yield Path(folder) / "board"
+                with printing():
+                    print()
 
 
 def _introduce(name: str, folder: Path) -> None:
@@ -148,7 +138,9 @@ def _status(board: Board) -> None:
         f"{board.module_watts:5.1f} W  {zone} {hottest / 1000:5.1f} C  "
         f"{'throttling ' + units if units else board.scene.caption}"
     )
-    print(f"\r{line[:79]}\x1b[K", end="", flush=True)
+    width = shutil.get_terminal_size().columns - 1  # in the last column some terminals wrap
+    with printing():
+        print(f"\r{line[:width]:{width}}", end="", flush=True)
 
 
 def main() -> None:

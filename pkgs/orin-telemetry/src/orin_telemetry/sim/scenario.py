@@ -120,16 +120,18 @@ SCENARIOS: dict[str, Scenario] = {
         _at(0, "training", work=TRAINING, ambient_celsius=35.0),
     ),
     "thermal-runaway": _story(
-        "Training on a hot day until a blocked intake drives the board into throttling; freed at"
-        " 105 s.",
-        _at(0, "training on a hot day", work=TRAINING, ambient_celsius=38.0),
+        "Training on a hot day until a bag over the intake, in the sun, drives the board into"
+        " throttling and near its shutdown; freed at 110 s.",
+        _at(0, "training on a hot day", work=TRAINING, ambient_celsius=45.0),
         _at(5, "a plastic bag covers the intake", airflow=0.0),
-        _at(105, "somebody takes it away", airflow=1.0),
-        _at(125, "and pauses the training", work=IDLE),
+        # In shade the throttled board would hold its passive trip.
+        _at(20, "the sun heats the bag", ambient_celsius=85.0),
+        _at(110, "somebody takes it away", airflow=1.0, ambient_celsius=45.0),
+        _at(130, "and pauses the training", work=IDLE),
     ),
     "fan-stall": _story(
         "A cable stops the fan at 15 s: PWM rises, nothing turns, and training heats the board.",
-        _at(0, "training", work=TRAINING),
+        _at(0, "training", work=TRAINING, ambient_celsius=35.0),
         _at(15, "a cable stops the fan", fan_turns=False),
     ),
     "sensor-loss": _story(
@@ -166,8 +168,9 @@ SCENARIOS: dict[str, Scenario] = {
         _at(10, "decoding", work=LLM_DECODE),
         _at(20, "training", work=TRAINING),
         _at(22, "a plastic bag covers the intake", airflow=0.0),
+        _at(30, "the sun heats the bag", ambient_celsius=85.0),
         _at(140, "set to 15 W", mode="MODE_15W", clocks_locked=False),
-        _at(150, "the bag is gone", airflow=1.0),
+        _at(150, "the bag is gone", airflow=1.0, ambient_celsius=43.0),
         _at(165, "MAXN again, for cameras", mode="MAXN", clocks_locked=True, work=CAMERAS),
         _at(180, "idle again", work=IDLE),  # cools down to where it began
         repeats_s=420,

@@ -16,20 +16,21 @@ _BOARD_J_PER_K = 40.0
 _DIE_TO_SINK = {"cpu": 2.4, "gpu": 4.5, "soc": 3.0, "cv": 1.5}  # W/K
 _DIE_TO_SOC = 1.5  # W/K: cpu, gpu and cv lie around the rest of the chip
 _BOARD_TO_SINK = 0.6  # W/K
-_BOARD_TO_AIR = 0.05  # W/K
+_BOARD_TO_AIR = 0.4  # W/K: in use, tboard is the coolest of a real board's zones
 
-_STILL_AIR = 0.4  # W/K of the heatsink with the fan stopped
-_FAN_AIR = 1.5  # W/K more at full speed; forced convection grows with flow to the power 0.8
+_COVERED = 0.2  # W/K of the heatsink through whatever covers its intake, and by radiation
+_STILL_AIR = 0.2  # W/K more by free convection, with the fan stopped
+_FAN_AIR = 1.2  # W/K more at full speed; forced convection grows with flow to the power 0.8
 FULL_SPEED_RPM = 2900.0
 
 
 def sink_to_air(rpm: float, airflow: float) -> float:
     """Conductance of the heatsink in W/K at the fan's `rpm`, of which `airflow` reaches the fins.
 
-    A covered intake hinders free convection less than the fan's stream.
+    Never 0: without any loss even an idle board would heat up without end.
     """
     forced = _FAN_AIR * math.pow(rpm / FULL_SPEED_RPM, 0.8)
-    return _STILL_AIR * math.sqrt(airflow) + forced * airflow
+    return _COVERED + (_STILL_AIR + forced) * airflow
 
 
 @dataclass
@@ -57,11 +58,8 @@ class Thermal:
         board_watts: float,
         air_watts_per_kelvin: float,
         ambient: float,
-    ) -> float:
-        """Advance by `seconds`; returns the heat in J that went into the air.
-
-        The heatsink covers the memory too: its power goes into `sink_watts`.
-        """
+    ) -> None:
+        """Advance by `seconds`. The heatsink covers the memory too: its power is `sink_watts`."""
         flow = dict(die_watts)
         to_sink = 0.0
         for part in DIE:
@@ -80,15 +78,6 @@ class Thermal:
         slow = seconds * self.haste
         self.sink += (sink_watts + to_sink + from_board - sink_to_air) * slow / _SINK_J_PER_K
         self.board += (board_watts - from_board - board_to_air) * slow / _BOARD_J_PER_K
-        return (sink_to_air + board_to_air) * seconds
-
-    def stored_joules(self) -> float:
-        """Heat stored above 0 C, in J."""
-        return (
-            _DIE_J_PER_K * sum(self.die.values())
-            + _SINK_J_PER_K * self.sink
-            + _BOARD_J_PER_K * self.board
-        )
 
     def zones(self) -> dict[str, float]:
         """True temperatures in C of the kernel's zones; tj is the hottest spot of the die."""

@@ -12,6 +12,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from orin_core.cli import UserError
 from orin_telemetry.top import frame
 from orin_telemetry.top.draw import Line, length
 from orin_telemetry.top.pages import PAGES
@@ -53,8 +54,11 @@ class Block(ScrollView):
         return self._strips[row].crop_extend(left, left + width, None)
 
 
-class TopApp(App[None]):
-    """Scrapes in a thread at the pace asked for, and shows one of PAGES."""
+class TopApp(App[UserError]):
+    """Scrapes in a thread at the pace asked for, and shows one of PAGES.
+
+    Its result is the mistake that ended it, if one did.
+    """
 
     CSS = """
     #head, #foot { height: 2; }
@@ -124,8 +128,12 @@ class TopApp(App[None]):
             started = loop.time()
             self._woken.clear()
             if not self.state.paused:
-                self.state.now = await asyncio.to_thread(self.monitor.sample)
-                self.state.history.add(self.state.now, self.state.interval_s)
+                try:
+                    now = await asyncio.to_thread(self.monitor.sample)
+                except UserError as error:
+                    self.exit(error)
+                    return
+                self.state.add(now)
                 self._redraw()
             await self._rest(started)
 
@@ -146,5 +154,5 @@ class TopApp(App[None]):
         return PAGES[self.shown](self.state, width, height) if self.state.now else []
 
     def _draw_foot(self, width: int, height: int) -> list[Line]:
-        hidden = self._page.virtual_size.height - self._page.size.height
-        return frame.foot(self.state, self.shown, _NAMES, width, max(hidden, 0))
+        hidden = self._page.virtual_size - self._page.size  # never below 0
+        return frame.foot(self.state, self.shown, _NAMES, width, hidden)

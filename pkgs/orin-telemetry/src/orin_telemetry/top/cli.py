@@ -15,6 +15,7 @@ import typer
 from orin_core.cli import UserError, run
 from orin_telemetry.kernel import Kernel
 from orin_telemetry.sim.scenario import SCENARIOS
+from orin_telemetry.stdout import printing
 from orin_telemetry.top import once as report
 from orin_telemetry.top.snapshot import Monitor
 from orin_telemetry.top.source import Source, is_jetson, simulation
@@ -70,11 +71,15 @@ def top(
         if once or not terminal:
             monitor.sample()  # loads are differences
             time.sleep(interval)
-            report.show(monitor.sample(), source.simulated)
+            with printing():
+                report.show(monitor.sample(), source.simulated)
             return
         from orin_telemetry.top.app import TopApp  # a third of a second that --once need not wait
 
-        TopApp(monitor, State(source.simulated, interval)).run()
+        screen = TopApp(monitor, State(source.simulated, interval))
+        if (mistake := screen.run()) is not None:
+            raise mistake
+        raise typer.Exit(screen.return_code or 0)
 
 
 @contextmanager

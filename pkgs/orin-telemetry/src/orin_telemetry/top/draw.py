@@ -30,6 +30,9 @@ _LEFT = (0x00, 0x40, 0x44, 0x46, 0x47)
 _RIGHT = (0x00, 0x80, 0xA0, 0xB0, 0xB8)
 _GUTTER = 5
 
+_NARROW = 72  # below it, one column
+_LEAST_BAR = 6
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -157,7 +160,11 @@ def _braille(left: int, right: int) -> str:
 
 def table(rows: Sequence[Sequence[Cell]], width: int, align: str, gap: int = 2) -> list[Line]:
     """Rows of cells in columns; `align` has a letter a column: l left, r right, f for cells that
-    are functions and share the width that is left, at least 6 cells each."""
+    are functions and share the width that is left.
+
+    Where that is too little for bars there are none. A column that does not fit either begins
+    beyond `width`, so that no number is cut; what matters most comes first.
+    """
     count = len(align)
     widths = [
         max((length(line) for row in rows if (line := _fixed(row[at])) is not None), default=0)
@@ -166,14 +173,22 @@ def table(rows: Sequence[Sequence[Cell]], width: int, align: str, gap: int = 2) 
     flexible = [at for at in range(count) if align[at] == "f"]
     taken = sum(widths[at] for at in range(count) if at not in flexible) + gap * (count - 1)
     for at in flexible:
-        widths[at] = max(6, widths[at], (width - taken) // len(flexible))
+        widths[at] = (width - taken) // len(flexible)
+    shown = [at for at in range(count) if at not in flexible or widths[at] >= _LEAST_BAR]
+    starts: dict[int, int] = {}
+    end = -gap
+    for at in shown:
+        start = end + gap
+        starts[at] = max(start, width) if start + widths[at] > width else start
+        end = starts[at] + widths[at]
     lines = []
     for row in rows:
-        drawn = []
-        for at, cell in enumerate(row):
+        drawn: Line = []
+        for at in shown:
+            cell = row[at]
             line = cell(widths[at]) if callable(cell) else _fixed(cell) or []
-            drawn.append(pad(line, widths[at], right=align[at] == "r"))
-        lines.append(_join(drawn, gap))
+            drawn = pad(drawn, starts[at]) + pad(line, widths[at], right=align[at] == "r")
+        lines.append(drawn)
     return lines
 
 
@@ -193,11 +208,19 @@ def cells(items: Sequence[Callable[[int], Line]], width: int, columns: int) -> l
     return [_join([pad(item(each), each) for item in items[row::rows]], gap) for row in range(rows)]
 
 
+def half(width: int) -> int:
+    """The width of each of two blocks next to each other; all of it where it is narrow."""
+    return width if width < _NARROW else (width - 2) // 2
+
+
 def beside(left: Sequence[Line], right: Sequence[Line], width: int) -> list[Line]:
-    """Two blocks next to each other, the left one `width` wide."""
+    """Two blocks, each `half(width)` wide: next to each other, or where it is narrow one below the
+    other."""
+    if half(width) == width:
+        return [*left, *right]
     count = max(len(left), len(right))
     return [
-        [*pad(left[row] if row < len(left) else [], width), Segment("  ", PLAIN)]
+        [*pad(left[row] if row < len(left) else [], half(width)), Segment("  ", PLAIN)]
         + (right[row] if row < len(right) else [])
         for row in range(count)
     ]

@@ -2,6 +2,7 @@
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Size
 
 from orin_telemetry.collectors import board, cooling, overcurrent, power_mode
 from orin_telemetry.scrape import SUCCESS
@@ -18,9 +19,9 @@ def head(state: State, width: int) -> list[Line]:
     return [_board(state, width), _alarms(state, width)]
 
 
-def foot(state: State, page: str, pages: list[str], width: int, hidden: int) -> list[Line]:
-    """Two lines: whether all collectors answer and how many lines of the page are out of sight, and
-    the keys."""
+def foot(state: State, page: str, pages: list[str], width: int, hidden: Size) -> list[Line]:
+    """Two lines: whether all collectors answer and how much of the page is out of sight, and the
+    keys."""
     return [_status(state, width, hidden), _keys(page, pages, width)]
 
 
@@ -65,10 +66,12 @@ def _alarms(state: State, width: int) -> Line:
     return [Segment(" ", PLAIN), *parts(pieces, width - 2, "  ·  ")]
 
 
-def _status(state: State, width: int, hidden: int) -> Line:
+def _status(state: State, width: int, hidden: Size) -> Line:
     pace = [text(" PAUSED ", MARK)] if state.paused else []
-    if hidden:
-        pace.append(text(f"{hidden} more lines: \N{UPWARDS ARROW}\N{DOWNWARDS ARROW}"))
+    if hidden.width:
+        pace.append(text("wider: \N{LEFTWARDS ARROW}\N{RIGHTWARDS ARROW}"))
+    if hidden.height:
+        pace.append(text(f"{hidden.height} more lines: \N{UPWARDS ARROW}\N{DOWNWARDS ARROW}"))
     keys = [Segment("+", BOLD), Segment("/", PLAIN), Segment("-", BOLD)]
     pace.append([*text(f"every {state.interval_s:g} s "), *keys])
     if not state.now:
@@ -85,10 +88,13 @@ def _status(state: State, width: int, hidden: int) -> Line:
 
 
 def _keys(page: str, pages: list[str], width: int) -> Line:
-    line = _legend(page, pages, [("p", "Pause"), ("q", "Quit")])
-    if length(line) > width:
-        line = _legend("", ["" for _ in pages], [("p", ""), ("q", "")])
-    return line
+    others = [("p", "Pause"), ("q", "Quit")]
+    legends = (
+        _legend(page, pages, others),
+        _legend(page, [name if name == page else "" for name in pages], others),
+        _legend("", ["" for _ in pages], [("p", ""), ("q", "")]),
+    )
+    return next((line for line in legends if length(line) <= width), legends[-1])
 
 
 def _legend(page: str, pages: list[str], others: list[tuple[str, str]]) -> Line:

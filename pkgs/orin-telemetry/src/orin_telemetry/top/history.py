@@ -28,7 +28,12 @@ class History:
         self._samples: deque[tuple[float, float, dict[str, float | None]]] = deque(maxlen=_SAMPLES)
 
     def add(self, now: Snapshot, interval_s: float) -> None:
-        """Remember what the graphs need; the next sample is due in `interval_s`."""
+        """Remember what the graphs need; the next sample is due in `interval_s`.
+
+        The same snapshot once more only changes when that is.
+        """
+        if self._samples and self._samples[-1][0] == now.time:
+            self._samples.pop()
         values = {name: reading(now) for name, reading in READINGS.items()}
         self._samples.append((now.time, interval_s, values))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from orin_telemetry.metric import Family
-from orin_telemetry.scrape import Scraper
+from orin_telemetry.scrape import Scrape, Scraper
 from orin_telemetry.view import View
 
 
@@ -41,15 +41,22 @@ class Monitor:
     def __init__(self, scraper: Scraper, clock: Callable[[], float]) -> None:
         self._scraper = scraper
         self._clock = clock
+        self._scrape: Scrape | None = None
         self._last: Snapshot | None = None
 
     def sample(self) -> Snapshot:
-        """A new snapshot. Takes as long as the slowest collector, half a second at most."""
+        """A new snapshot, or the last one where the scraper has nothing newer yet.
+
+        Takes as long as the slowest collector, a second at most.
+        """
         time = self._clock()
         started = perf_counter()
-        view = View(self._scraper.scrape())
+        scrape = self._scraper.scrape()
         took_s = perf_counter() - started
         last = self._last
+        if last is not None and scrape is self._scrape:
+            return last
+        view = View(scrape)
         before, elapsed_s = (last.view, time - last.time) if last else (None, 0.0)
-        self._last = Snapshot(view, before, elapsed_s, time, took_s)
+        self._scrape, self._last = scrape, Snapshot(view, before, elapsed_s, time, took_s)
         return self._last

@@ -16,7 +16,8 @@ LINKS = {
 
 
 def files(board: Board) -> Files:
-    """Clocks in kHz, times in hundredths of a second. A cluster without cores shows no clocks."""
+    """Clocks in kHz, times in hundredths of a second. A cluster whose cores are all offline keeps
+    its clocks, for no core."""
     online = board.mode.cores
     yield f"{_ROOT}/online", f"0-{online - 1}\n"
     yield f"{_ROOT}/offline", f"{online}-{CORES - 1}\n" if online < CORES else "\n"
@@ -26,8 +27,6 @@ def files(board: Board) -> Files:
         yield f"{_ROOT}/cpu{core}/online", f"{int(core < online)}\n"
     clocks = board.clocks
     for first in POLICIES:
-        if first >= online:
-            continue
         path = f"{_ROOT}/cpufreq/policy{first}"
         cores = range(first, first + CORES_PER_CLUSTER)
         yield f"{path}/scaling_cur_freq", f"{clocks.cpu_khz}\n"
@@ -37,6 +36,8 @@ def files(board: Board) -> Files:
         yield f"{path}/cpuinfo_max_freq", f"{CPU_KHZ[-1]}\n"
         yield f"{path}/scaling_available_frequencies", " ".join(map(str, CPU_KHZ)) + " \n"
         yield f"{path}/scaling_governor", "performance\n"
+        yield f"{path}/scaling_available_governors", "userspace powersave performance schedutil \n"
+        yield f"{path}/scaling_setspeed", "<unsupported>\n"
         yield f"{path}/scaling_driver", "tegra194\n"
         yield f"{path}/related_cpus", " ".join(map(str, cores)) + "\n"
         yield f"{path}/affected_cpus", " ".join(str(core) for core in cores if core < online) + "\n"

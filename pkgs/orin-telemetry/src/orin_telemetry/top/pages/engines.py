@@ -8,30 +8,28 @@ from orin_telemetry.collectors import actmon, bpmp, emc, engines, gpu, memory, n
 from orin_telemetry.top import facts
 from orin_telemetry.top.draw import (
     DIM,
-    LOAD,
     Cell,
     Line,
     bar,
     beside,
     cells,
+    half,
     heading,
     headings,
-    share,
     table,
     text,
 )
+from orin_telemetry.top.pages import usage
 from orin_telemetry.top.state import State
 from orin_telemetry.top.units import DASH, clock, gib, mhz, number, percent, traffic, yes
 
-_NARROW = 72
 _ENGINE = 34
 
 
 def lines(state: State, width: int, height: int) -> list[Line]:
     """The page; `height` does not change it."""
-    half = width if width < _NARROW else (width - 2) // 2
-    left, right = _gpu(state, half), _memory(state, half)
-    both = [*left, *right] if width < _NARROW else beside(left, right, half)
+    each = half(width)
+    both = beside(_gpu(state, each), _memory(state, each), width)
     return [*both, *_engines(state, width), *_clients(state, width)]
 
 
@@ -62,13 +60,10 @@ def _gpu(state: State, width: int) -> list[Line]:
 
 def _memory(state: State, width: int) -> list[Line]:
     now, view = state.snapshot, state.snapshot.view
-    rows: list[list[Cell]] = []
-    pairs = (("RAM", "MemTotal", "MemAvailable"), ("swap", "SwapTotal", "SwapFree"))
-    for name, total, free in (*pairs, ("CMA", "CmaTotal", "CmaFree")):
-        taken, size = facts.used(view, total, free)
-        ratio = taken / size if taken is not None and size else None
-        style = LOAD if name == "CMA" else share(ratio)
-        rows.append([name, bar(ratio, style), f"{gib(taken)} of {gib(size, 'GiB')}"])
+    rows = usage.ram_and_swap(view)
+    taken, size = facts.used(view, "CmaTotal", "CmaFree")
+    ratio = taken / size if taken is not None and size else None
+    rows.append(["CMA", bar(ratio), f"{gib(taken)} of {gib(size, 'GiB')}"])
     for (device,), held in view.all(memory.ORIGINAL).items():
         taken = view.one(memory.USED, device)
         ratio = taken / held if taken is not None and held else None

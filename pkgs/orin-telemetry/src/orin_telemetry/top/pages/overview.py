@@ -15,6 +15,7 @@ from orin_telemetry.top.draw import (
     bar,
     beside,
     cells,
+    half,
     heading,
     heat,
     pad,
@@ -22,11 +23,10 @@ from orin_telemetry.top.draw import (
     table,
     text,
 )
-from orin_telemetry.top.pages import curves
+from orin_telemetry.top.pages import curves, usage
 from orin_telemetry.top.state import State
-from orin_telemetry.top.units import clock, gib, number, percent
+from orin_telemetry.top.units import clock, number, percent
 
-_NARROW = 72  # below it, one column
 _ROWS = 4  # of cores and of temperatures where there is room
 _CELL = 22  # least width of a core or a temperature
 _GRAPH = 3  # least height of a graph
@@ -35,12 +35,11 @@ _TALL = 7  # height at which a graph shares its place with another
 
 def lines(state: State, width: int, height: int) -> list[Line]:
     """Load, power, cores, temperatures, memory and rails; the graphs take the room left."""
-    narrow = width < _NARROW
-    half = width if narrow else (width - 2) // 2
+    each = half(width)
     cores = _cores(state, width)
     below = [
         *_temperatures(state, width),
-        *_beside([_memory(state, half), _rails(state, half)], half, narrow),
+        *beside(_memory(state, each), _rails(state, each), width),
     ]
     room = height - len(cores) - len(below) - 1
     title = heading("CPU", curves.cpu_pieces(state), width)
@@ -53,13 +52,9 @@ def lines(state: State, width: int, height: int) -> list[Line]:
     for number_, pair in enumerate(pairs):
         rows = room // len(pairs) + (number_ < room % len(pairs))
         tall = max(rows - 1, _GRAPH)
-        above += _beside([curve(state, half, tall) for curve in pair], half, narrow)
+        left, right = (curve(state, each, tall) for curve in pair)
+        above += beside(left, right, width)
     return [*above, title, *cores, *below]
-
-
-def _beside(blocks: list[list[Line]], half: int, narrow: bool) -> list[Line]:
-    left, right = blocks
-    return [*left, *right] if narrow else beside(left, right, half)
 
 
 def _cores(state: State, width: int) -> list[Line]:
@@ -86,7 +81,7 @@ def _temperatures(state: State, width: int) -> list[Line]:
     view = state.snapshot.view
     items = [
         _temperature(zone, view.one(thermal.TEMPERATURE, zone), facts.limit(view, zone))
-        for zone in facts.zones(view)
+        for zone in state.zones
     ]
     disks: dict[str, Callable[[int], Line]] = {}
     for (device, sensor), now in view.all(nvme.TEMPERATURE).items():
@@ -121,14 +116,7 @@ def _gauge(
 
 def _memory(state: State, width: int) -> list[Line]:
     view = state.snapshot.view
-    rows: list[list[Cell]] = []
-    for name, total, free in (
-        ("RAM", "MemTotal", "MemAvailable"),
-        ("Swap", "SwapTotal", "SwapFree"),
-    ):
-        taken, size = facts.used(view, total, free)
-        ratio = taken / size if taken is not None and size else None
-        rows.append([name, bar(ratio, share(ratio)), f"{gib(taken)} of {gib(size, 'GiB')}"])
+    rows = usage.ram_and_swap(view)
     for (number_,), pwm in view.all(fan.PWM).items():
         rows.append(
             ["Fan", bar(pwm), f"{percent(pwm)}  {number(view.one(fan.SPEED, number_), 0, 'rpm')}"]

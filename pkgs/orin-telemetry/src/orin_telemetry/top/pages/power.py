@@ -30,30 +30,30 @@ def lines(state: State, width: int, height: int) -> list[Line]:
 
 def _rails(state: State, width: int) -> list[Line]:
     view = state.snapshot.view
-    rows = [headings("rail", "V", "A", "W", "of limit", "", "limit", "energy", "alarm")]
+    rows = [headings("rail", "alarm", "", "of limit", "W", "V", "A", "limit", "energy")]
     for rail in facts.rails(view):
         ratio = facts.rail_share(view, rail)
         raised = (level for level in ("crit", "max") if view.one(power.ALARM, rail, level))
         rows.append(
             [
                 rail,
-                number(view.one(power.VOLTS, rail), 2),
-                number(view.one(power.AMPERES, rail), 2),
-                number(view.one(power.WATTS, rail), 2),
+                text(next(raised, ""), BAD),
                 bar(ratio, share(ratio)),
                 text(percent(ratio), share(ratio)),
+                number(view.one(power.WATTS, rail), 2),
+                number(view.one(power.VOLTS, rail), 2),
+                number(view.one(power.AMPERES, rail), 2),
                 number(view.one(power.LIMIT, rail, "max"), 1, "A"),
                 wh(view.one(energy.RAIL, rail)),
-                text(next(raised, ""), BAD),
             ]
         )
     watts, estimated = facts.module_power(view)
     joules = wh(view.one(energy.MODULE))
-    module: list[Cell] = ["module", "", "", number(watts, 2), bar(None), "", "", joules, ""]
+    module: list[Cell] = ["module", "", bar(None), "", number(watts, 2), "", "", "", joules]
     pieces = [text("energy since this monitor started")]
     return [
         heading("Rails", pieces, width, "module is estimated" if estimated else ""),
-        *table([*rows, module], width, "lrrrfrrrl"),
+        *table([*rows, module], width, "llfrrrrrr"),
     ]
 
 

@@ -36,8 +36,8 @@ def lines(state: State, width: int, height: int) -> list[Line]:
 
 def _zones(state: State, width: int) -> list[Line]:
     view = state.snapshot.view
-    rows: list[list[Cell]] = [headings("zone", "°C", "", "throttles", "stops", "headroom")]
-    for zone in facts.zones(view):
+    rows: list[list[Cell]] = [headings("zone", "°C", "", "headroom", "throttles", "stops")]
+    for zone in state.zones:
         celsius, limit = view.one(thermal.TEMPERATURE, zone), facts.limit(view, zone)
         off = view.one(thermal.AVAILABLE, zone) == 0
         rows.append(
@@ -71,9 +71,9 @@ def _row(
         name,
         text(number(celsius, 1), style),
         bar(celsius / limit if celsius is not None and limit else None, style),
+        note or number(left, 1, "K"),
         number(slows, 1),
         number(stops, 1),
-        note or number(left, 1, "K"),
     ]
 
 
