@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,8 +23,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from kernel_tree import Board
 from orin_core.cli import UserError
 from orin_telemetry import exporter as exporter_module
+from orin_telemetry import web
 from orin_telemetry.collectors import NAMES, PRIVILEGED
-from orin_telemetry.web import tls_context
+from orin_telemetry.web import Server, application
+from orin_telemetry.web import tls as tls_of
 
 COMMAND = [sys.executable, "-m", "orin_telemetry.exporter"]
 
@@ -117,6 +120,8 @@ def test_promtool_has_no_word_to_say(exporter: Exporter) -> None:
     assert text.count(b"# HELP jetson_") > 70
     assert b"python_gc" not in text
     assert b"\nprocess_resident_memory_bytes " in text
+    build = rb'\njetson_exporter_build_info\{python="3\.\d+\.[^"]+",version="[^"]+"\} 1\.0\n'
+    assert re.search(build, text)
     assert b"\njetson_power_mode_expected_id 0.0\n" in text
 
 
@@ -152,11 +157,28 @@ def test_paths_and_methods(exporter: Exporter) -> None:
     assert ask(f"{exporter.url}/metrics/")[0] == 404
     status, headers, _ = ask(exporter.url, "POST")
     assert (status, headers["Allow"]) == (405, "GET, HEAD")
-    assert ask(f"{exporter.url}/metrics", "DELETE")[0] == 405
+    status, headers, _ = ask(f"{exporter.url}/metrics", "DELETE")
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_the_head_of_the_metrics(exporter: Exporter) -> None:
+    _, headers, body = ask(f"{exporter.url}/metrics")
+    status, head, nothing = ask(f"{exporter.url}/metrics", "HEAD")
+    assert (status, nothing) == (200, b"")
+    assert head["Content-Type"] == headers["Content-Type"]
+    assert int(head["Content-Length"]) == pytest.approx(len(body), rel=0.05)
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/nothing"])
+def test_browsers_are_told_to_trust_nothing(exporter: Exporter, path: str) -> None:
+    _, headers, _ = ask(exporter.url + path)
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
 
 
 def test_a_silent_client_blocks_nobody(exporter: Exporter) -> None:
-    silent = [socket.create_connection(("127.0.0.1", exporter.port)) for _ in range(20)]
+    silent = [socket.create_connection(("127.0.0.1", exporter.port)) for _ in range(15)]
     silent[0].sendall(b"GET /metr")
     started = time.monotonic()
     assert ask(f"{exporter.url}/metrics")[0] == 200
@@ -169,6 +191,91 @@ def test_a_silent_client_blocks_nobody(exporter: Exporter) -> None:
             nonsense.recv(1000)
     assert ask(exporter.url)[0] == 200
     assert exporter.process.poll() is None
+
+
+def trickle(client: socket.socket, start: bytes) -> float:
+    """Seconds until the server hangs up on one who sends a byte now and then; ten at most."""
+    client.settimeout(0.1)
+    began = time.monotonic()
+    with suppress(OSError):
+        client.sendall(start)
+        while time.monotonic() < began + 10:
+            with suppress(TimeoutError):
+                if client.recv(1000) == b"":
+                    break
+            client.sendall(b"a")
+    return time.monotonic() - began
+
+
+@contextmanager
+def served(host: str) -> Iterator[Server]:
+    """The server in this process, with an application of one word."""
+    app = application(lambda environ, start_response: [], lambda: "here")
+    with Server(host, 0, app, None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nHost: "])
+def test_a_client_that_takes_for_ever_loses_its_thread(
+    monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    monkeypatch.setattr(web, "_CLIENT_S", 0.5)
+    before = threading.active_count()
+    with served("127.0.0.1") as server:
+        with socket.create_connection(("127.0.0.1", server.server_port)) as client:
+            assert 0.4 < trickle(client, start) < 3
+        while threading.active_count() > before + 1:  # the server's own
+            time.sleep(0.01)
+
+
+def test_more_clients_than_threads_are_turned_away() -> None:
+    before = threading.active_count()
+    with served("127.0.0.1") as server:
+        address = ("127.0.0.1", server.server_port)
+        clients = [socket.create_connection(address, timeout=5) for _ in range(40)]
+        for client in clients[16:]:
+            assert client.recv(1) == b""
+        assert threading.active_count() == before + 1 + 16
+        clients[0].close()  # makes room
+        while threading.active_count() == before + 1 + 16:
+            time.sleep(0.01)
+        assert ask(f"http://127.0.0.1:{server.server_port}")[2] == b"here"
+        for client in clients:
+            client.close()
+
+
+def test_a_thread_that_cannot_be_had_costs_no_room(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with served("127.0.0.1") as server:
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            for _ in range(20):
+                address = ("127.0.0.1", server.server_port)
+                with socket.create_connection(address, timeout=5) as client:
+                    assert client.recv(1) == b""
+        assert ask(f"http://127.0.0.1:{server.server_port}")[2] == b"here"
+    assert "can't start new thread" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kernel_has_ipv6", [True, False])
+def test_without_a_host_every_address_listens(
+    monkeypatch: pytest.MonkeyPatch, kernel_has_ipv6: bool
+) -> None:
+    ipv6 = kernel_has_ipv6 and socket.has_dualstack_ipv6()
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: ipv6)
+    with served("") as server:
+        assert ask(f"http://127.0.0.1:{server.server_port}")[2] == b"here"
+        assert server.server_name == ("::" if ipv6 else "0.0.0.0")
+        if ipv6:
+            with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+                assert ask(f"http://[::1]:{server.server_port}")[2] == b"here"
 
 
 def test_collectors_by_choice(board: Board) -> None:
@@ -184,6 +291,8 @@ def test_collectors_by_choice(board: Board) -> None:
 def test_a_machine_that_is_no_jetson(tmp_path: Path) -> None:
     for folder in ("sys", "proc"):
         (tmp_path / folder).mkdir()
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/osrelease").write_text("6.1.0\n")
     flags = ["--path.sysfs", str(tmp_path / "sys"), "--path.procfs", str(tmp_path / "proc")]
     with running(*flags, "--path.rootfs", str(tmp_path)) as exporter:
         assert "no Jetson's device tree" in exporter.log
@@ -204,6 +313,9 @@ def test_mistakes_with_options(
             (["--web.listen-address", "127.0.0.1:99999"], "write HOST:PORT"),
             (["--web.listen-address", f"127.0.0.1:{port}", *paths], "in use; choose another"),
             (["--web.listen-address", "192.0.2.1:9460", *paths], "choose another"),
+            (["--web.listen-address", "a..b:9801", *paths], "a..b:9801: not the name of a host"),
+            (["--web.listen-address", "a" * 70 + ":1", *paths], "not the name of a host"),
+            (["--web.listen-address", "[fe80::1%1]:9460", *paths], "write HOST:PORT"),
             (["--collector.gpus"], "--collector.gpus: unknown collector; they are board, gpu,"),
             (["--no-collector.nothing"], "unknown collector"),
             (["--collector.disc.top", "3"], "no such option: --collector.disc.top"),
@@ -244,6 +356,10 @@ def test_mistakes_with_options(
             "client_auth_type is one of NoClientCert",
         ),
         (
+            "tls_server_config: {cert_file: a, key_file: b, client_auth_type: [NoClientCert]}",
+            "client_auth_type is one of NoClientCert",
+        ),
+        (
             "tls_server_config: {cert_file: a, key_file: b, client_auth_type:"
             " RequireAndVerifyClientCert}",
             "needs client_ca_file",
@@ -254,14 +370,14 @@ def test_mistakes_in_the_web_configuration(tmp_path: Path, text: str, words: str
     config = tmp_path / "web.yml"
     config.write_text(text)
     with pytest.raises(UserError, match=re.escape(words)) as caught:
-        tls_context(config)
+        tls_of(config)
     assert str(tmp_path) in str(caught.value)
 
 
 def test_a_web_configuration_without_tls(tmp_path: Path) -> None:
     config = tmp_path / "web.yml"
     config.write_text("# nothing yet\n")
-    assert tls_context(config) is None
+    assert tls_of(config) is None
 
 
 # TLS
@@ -270,20 +386,24 @@ def test_a_web_configuration_without_tls(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """server.pem and client.pem with their keys, each signed by itself."""
-    openssl = program("openssl")
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("server", "client"):
-        subprocess.run(
-            [
-                *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-                *("-nodes", "-days", "2", "-subj", f"/CN={name}"),
-                *("-addext", "subjectAltName=IP:127.0.0.1"),
-                *("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"),
-            ],
-            check=True,
-            capture_output=True,
-        )
+        certify(folder, name)
     return folder
+
+
+def certify(folder: Path, name: str) -> None:
+    """Write a new key and its certificate."""
+    subprocess.run(
+        [
+            *(program("openssl"), "req", "-x509", "-nodes", "-days", "2", "-subj", f"/CN={name}"),
+            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"),
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_tls(board: Board, certificates: Path) -> None:
@@ -302,6 +422,47 @@ def test_tls(board: Board, certificates: Path) -> None:
         silent = socket.create_connection(("127.0.0.1", exporter.port))
         assert ask(exporter.url, tls=trust)[0] == 200
         silent.close()
+        code, rest = exporter.end(signal.SIGTERM)
+    assert (code, rest) == (0, "")
+
+
+def test_a_renewed_certificate_needs_no_restart(board: Board, tmp_path: Path) -> None:
+    certify(tmp_path, "server")
+    config = tmp_path / "tls.yml"
+    config.write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}\n")
+    first = ssl.create_default_context(cafile=tmp_path / "server.pem")
+    with running(*board.flags, "--web.config.file", str(config)) as exporter:
+        assert ask(exporter.url, tls=first)[0] == 200
+        certificate = (tmp_path / "server.pem").read_bytes()
+        (tmp_path / "server.pem").write_text("half of a certif")
+        assert ask(exporter.url, tls=first)[0] == 200  # what is not whole is not used
+        (tmp_path / "server.pem").write_bytes(certificate)
+        certify(tmp_path, "server")
+        renewed = ssl.create_default_context(cafile=tmp_path / "server.pem")
+        assert ask(exporter.url, tls=renewed)[0] == 200
+        with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
+            ask(exporter.url, tls=first)
+        _, rest = exporter.end(signal.SIGTERM)
+    assert rest.count("the certificate of before stays in use") == 1
+    assert "Traceback" not in rest
+
+
+def test_a_tls_client_that_takes_for_ever(
+    board: Board, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = "from orin_telemetry import exporter, web; web._CLIENT_S = 0.5; exporter.main()"
+    monkeypatch.setattr(sys.modules[__name__], "COMMAND", [sys.executable, "-c", quick])
+    config = certificates / "slow.yml"
+    config.write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}\n")
+    trust = ssl.create_default_context(cafile=certificates / "server.pem")
+    with running(*board.flags, "--web.config.file", str(config)) as exporter:
+        address = ("127.0.0.1", exporter.port)
+        with socket.create_connection(address, timeout=5) as silent:
+            assert silent.recv(100) == b""  # in the middle of the handshake
+        plain = socket.create_connection(address, timeout=5)
+        with trust.wrap_socket(plain, server_hostname="127.0.0.1") as slow:
+            assert trickle(slow, b"GET / HTTP/1.1\r\nHost: ") < 3
+        assert ask(exporter.url, tls=trust)[0] == 200
         code, rest = exporter.end(signal.SIGTERM)
     assert (code, rest) == (0, "")
 
@@ -370,6 +531,12 @@ def test_systemd_hears_when_it_listens(board: Board, tmp_path: Path) -> None:
         with running(*board.flags, environ={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as exporter:
             assert manager.recv(100) == b"READY=1"
             assert ask(exporter.url)[0] == 200
+
+
+def test_version() -> None:
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"jetson-exporter \S+\n", done.stdout)
+    assert done.stderr == ""
 
 
 def test_help_names_every_collector() -> None:

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from kernel_tree import BOARDS, Board, HostileKernel, scraper
 from orin_telemetry import page, web
 from orin_telemetry.collectors import board as board_info
-from orin_telemetry.collectors import cooling, gpu, nvme, power, thermal
+from orin_telemetry.collectors import cooling, energy, gpu, nvmap, nvme, power, thermal
 from orin_telemetry.metric import Family, Sample
 from orin_telemetry.scrape import SUCCESS, Scrape
 from orin_telemetry.view import View
@@ -92,6 +92,11 @@ def test_what_the_page_says(tmp_path: Path) -> None:
         "Memory used11.8 GiBof 61.4 GiB",
         "cv0off",
         "VDD_GPU_SOC19.00 V0.40 A7.60 W16 %",
+        "module (sum)0.0 kJ",
+        "clock2133 MHz",
+        "controller's load25 %",
+        "GPU and engines5.0 GiB",
+        "llama-server5.0 GiBprocess 2100",
         f"fan 02140 rpmat {page.NONE}",
         "oc3 events, instantaneous31",
         "sys/class/hwmon/hwmon0/pwm1: Input/output error",
@@ -111,6 +116,9 @@ def test_names_are_shown_and_do_nothing() -> None:
         (cooling.THROTTLING, 1),
         (cooling.STATE, 2),
         (nvme.TEMPERATURE, 2),
+        (nvmap.CLIENT, 2),
+        (energy.RAIL, 1),
+        (energy.MODULE, 1),
         (power.WATTS, 1),
         (gpu.FREQUENCY, 1),
         (SUCCESS, 1),
@@ -131,9 +139,36 @@ def test_any_name_and_value_make_a_page(name: str, value: float) -> None:
     check(page.render(View(Scrape([*samples, *limits], {name: [name]}))))
 
 
+def test_the_load_of_the_engines(tmp_path: Path) -> None:
+    with Board("agx-orin-jp6", tmp_path) as board:
+        text = check(render(board.kernel())).text
+    assert re.search(r"Enginesengineclockactiveload.*vic\d+ MHz(yes|no)12 %", text)
+
+
+def test_energy_of_a_rail_whose_power_does_not_answer() -> None:
+    samples = [Sample(energy.RAIL, ("VDD_IN",), 77.7e6), Sample(energy.RAIL, ("5V",), 8.64e5)]
+    text = check(page.render(View(Scrape(samples, {})))).text
+    assert "VDD_IN77.7 MJ" in text
+    assert "5V864.0 kJ" in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "answers", "title"),
+    [
+        (("", "", "", "", "", "6.1"), True, "This machine is no Jetson"),
+        (("", "", "", "", "", "6.1"), False, "Unknown board"),
+        (("", "", "tegra234", "", "", "6.1"), True, "Unknown board"),
+        (("Pi", "", "", "", "", "6.1"), True, "Pi"),
+    ],
+)
+def test_what_the_board_is_called(facts: tuple[str, ...], answers: bool, title: str) -> None:
+    samples = [Sample(board_info.INFO, facts, 1), Sample(SUCCESS, ("board",), answers)]
+    assert f"<h1>{title}</h1>" in page.render(View(Scrape(samples, {})))
+
+
 def test_nothing_answers() -> None:
     text = check(page.render(View(Scrape([], {})))).text
-    assert "This machine is no Jetson" in text
+    assert "Unknown board" in text
     assert "0 %" not in text
     assert "0.0" not in text
 

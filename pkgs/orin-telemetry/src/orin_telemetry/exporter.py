@@ -5,7 +5,6 @@ import logging
 import platform
 import re
 import signal
-import ssl
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,8 +12,7 @@ from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
-from prometheus_client import CollectorRegistry, ProcessCollector, make_wsgi_app
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Info, ProcessCollector, make_wsgi_app
 
 from orin_core import cli
 from orin_core.cli import UserError
@@ -29,6 +27,19 @@ from orin_telemetry.view import View
 LISTEN = "127.0.0.1:9460"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def _release() -> str:
+    try:
+        return version("orin-telemetry")
+    except PackageNotFoundError:
+        return "source"  # run from a source tree
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"jetson-exporter {_release()}")
+        raise typer.Exit
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -57,6 +68,12 @@ def export(
     nvmap_top: Annotated[
         int, typer.Option("--collector.nvmap.top", min=1, help="How many processes to list.")
     ] = 10,
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
+    ] = False,
 ) -> None:
     """Serve a Jetson's readings to Prometheus at /metrics, and to people at /.
 
@@ -70,7 +87,7 @@ def export(
     host, port = _address(listen)
     enabled = _enabled(context.args)
     kernel = _kernel(sysfs, procfs, rootfs)
-    tls = web.tls_context(web_config) if web_config else None
+    tls = web.tls(web_config) if web_config else None
     chosen = [
         collector
         for collector in collectors.make(kernel, expected_mode, nvmap_top)
@@ -79,7 +96,10 @@ def export(
     scraper = Scraper(kernel, chosen)
     registry = CollectorRegistry()
     registry.register(scraper)
-    registry.register(_BuildInfo())
+    build = Info(
+        "jetson_exporter_build", "Version of the exporter and of Python.", registry=registry
+    )
+    build.info({"version": _release(), "python": platform.python_version()})
     ProcessCollector(registry=registry)
 
     server = web.Server(
@@ -100,7 +120,7 @@ def export(
     _serve(server, tls)
 
 
-def _serve(server: web.Server, tls: ssl.SSLContext | None) -> None:
+def _serve(server: web.Server, tls: web.Tls | None) -> None:
     signal.signal(signal.SIGTERM, _stop)
     host, port = server.server_address[:2]
     name = f"[{host!s}]" if ":" in str(host) else host
@@ -117,7 +137,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def _address(listen: str) -> tuple[str, int]:
     """Host and port of `HOST:PORT`, `[IPV6]:PORT` or `:PORT`."""
-    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.%]+)\]|([^:\[\]]*)):([0-9]{1,5})", listen)
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]*)):([0-9]{1,5})", listen)
     if match is None or int(match[3]) > 65535:
         raise UserError(f"--web.listen-address {listen!r}: write HOST:PORT, such as {LISTEN}")
     return match[1] or match[2], int(match[3])
@@ -144,25 +164,6 @@ def _kernel(sysfs: Path, procfs: Path, rootfs: Path) -> Kernel:
         if not path.is_dir():
             raise UserError(f"--path.{option} {path}: no such directory")
     return Kernel(sysfs, procfs, rootfs)
-
-
-class _BuildInfo:
-    """What serves the metrics: a metric that says it, as Prometheus' own exporters have."""
-
-    def __init__(self) -> None:
-        try:
-            release = version("orin-telemetry")
-        except PackageNotFoundError:
-            release = "source"  # run from a source tree
-        self._info = GaugeMetricFamily(
-            "jetson_exporter_build_info",
-            "Version of the exporter and of Python.",
-            labels=("version", "python"),
-        )
-        self._info.add_metric([release, platform.python_version()], 1)
-
-    def collect(self) -> Iterable[Metric]:
-        return [self._info]
 
 
 def main() -> None:

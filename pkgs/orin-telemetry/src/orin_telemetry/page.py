@@ -4,14 +4,18 @@ from collections.abc import Sequence
 from html import escape
 
 from orin_telemetry.collectors import (
+    actmon,
     board,
+    bpmp,
     cooling,
     cpu,
     emc,
+    energy,
     engines,
     fan,
     gpu,
     memory,
+    nvmap,
     nvme,
     overcurrent,
     power,
@@ -80,7 +84,9 @@ Cell = str | _Html
 def render(view: View) -> str:
     """The whole page for one scrape."""
     facts = view.labels(board.INFO)
-    model = facts.get("model") or "This machine is no Jetson"
+    model = facts.get("model") or (
+        "This machine is no Jetson" if _no_jetson(view) else "Unknown board"
+    )
     mode = view.labels(power_mode.INFO).get("mode")
     details = [
         facts.get("module"),
@@ -89,7 +95,17 @@ def render(view: View) -> str:
         facts.get("kernel") and f"Linux {facts['kernel']}",
         mode and f"power mode {mode}",
     ]
-    sections = (_temperatures, _power, _gpu, _memory, _cooling, _cpu, _engines, _collectors)
+    sections = (
+        _temperatures,
+        _power,
+        _energy,
+        _gpu,
+        _memory,
+        _cooling,
+        _cpu,
+        _engines,
+        _collectors,
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -110,6 +126,12 @@ def render(view: View) -> str:
 </body>
 </html>
 """
+
+
+def _no_jetson(view: View) -> bool:
+    """Whether the board collector answered, and found no Jetson's chip."""
+    answered = view.one(SUCCESS, board.BoardCollector.name)
+    return bool(answered) and not view.labels(board.INFO).get("soc")
 
 
 def _tiles(view: View) -> str:
@@ -191,6 +213,15 @@ def _power(view: View) -> str:
     return _section("Power", ("rail", "voltage", "current", "power", "to limit"), rows)
 
 
+def _energy(view: View) -> str:
+    rows = [(rail, _value(joules, "J")) for (rail,), joules in view.all(energy.RAIL).items()]
+    rows += [
+        (f"module ({method})", _value(joules, "J"))
+        for (method,), joules in view.all(energy.MODULE).items()
+    ]
+    return _section("Energy", ("rail", "since the exporter started"), rows)
+
+
 def _gpu(view: View) -> str:
     rows = []
     for (name,), hertz in view.all(gpu.FREQUENCY).items():
@@ -229,20 +260,37 @@ def _memory(view: View) -> str:
     for (device,), taken in view.all(memory.USED).items():
         original = _value(view.one(memory.ORIGINAL, device), "B")
         rows.append((device, _value(taken, "B"), f"holds {original}"))
+    if (hertz := view.one(emc.FREQUENCY)) is not None:
+        rows.append(("clock", _clock(hertz), ""))
     if (cap := view.one(emc.CAP)) is not None:
         rows.append(("clock allowed", _clock(cap), ""))
+    if (utilization := view.one(bpmp.UTILIZATION)) is not None:
+        rows.append(("controller's load", _value(utilization, "percent"), ""))
+    if (mapped := view.one(nvmap.TOTAL)) is not None:
+        rows.append(("GPU and engines", _value(mapped, "B"), ""))
+    rows += [
+        (process, _value(size, "B"), f"process {pid}")
+        for (process, pid), size in view.all(nvmap.CLIENT).items()
+    ]
     return _section("Memory", ("", "used", ""), rows)
 
 
 def _engines(view: View) -> str:
     names = dict.fromkeys(
-        name for family in (engines.FREQUENCY, engines.ACTIVE) for (name,) in view.all(family)
+        name
+        for family in (engines.FREQUENCY, engines.ACTIVE, actmon.LOAD)
+        for (name,) in view.all(family)
     )
     rows = [
-        (name, _clock(view.one(engines.FREQUENCY, name)), _yes(view.one(engines.ACTIVE, name)))
+        (
+            name,
+            _clock(view.one(engines.FREQUENCY, name)),
+            _yes(view.one(engines.ACTIVE, name)),
+            _value(view.one(actmon.LOAD, name), "percent"),
+        )
         for name in names
     ]
-    return _section("Engines", ("engine", "clock", "active"), rows)
+    return _section("Engines", ("engine", "clock", "active", "load"), rows)
 
 
 def _cooling(view: View) -> str:
@@ -343,6 +391,10 @@ def _value(value: float | None, unit: str) -> str:
             return f"{value / 2**30:.1f} GiB"
         case "C" | "K":
             return f"{value:.1f} {'°C' if unit == 'C' else 'K'}"
+        case "J" if value < 1e6:
+            return f"{value / 1e3:.1f} kJ"
+        case "J":
+            return f"{value / 1e6:.1f} MJ"
         case "V" | "A" | "W":
             return f"{value:.2f} {unit}"
         case _:
