@@ -41,6 +41,7 @@ ENGINES = {
     "158c0000.nvdla1": "nvdla1",
     "16000000.pva0": "pva0",
 }
+CORES = {"policy0": "[0-3]", "policy4": "[4-7]"}
 TOTALS = r"jetson_module_(power_watts|energy_joules_total)\{"
 
 # By what a file's path looks like: the series that are told by that file. \1 and on are its groups,
@@ -89,10 +90,10 @@ TELLS = {
     r"actmon/(\w+)/module0/usage": r'jetson_engine_load_ratio\{engine="\1"',
     r"cpu/online": r"jetson_cpu_(?!busy)",
     r"cpu/present": r"jetson_cpu_(?!busy)",
-    r"cpu(\d+)/cpufreq/scaling_cur_freq": r'jetson_cpu_frequency_hertz\{cpu="\1"',
-    r"cpu(\d+)/cpufreq/scaling_(min|max)_freq": r'jetson_cpu_frequency_\2_hertz\{cpu="\1"',
-    r"cpu(\d+)/cpufreq/cpuinfo_max_freq": r'jetson_cpu_frequency_available_max_hertz\{cpu="\1"',
-    r"cpu(\d+)/cpufreq/scaling_governor": r'jetson_cpu_governor_info\{cpu="\1"',
+    r"(policy\d)/scaling_cur_freq": r'jetson_cpu_frequency_hertz\{cpu="\1"',
+    r"(policy\d)/scaling_(min|max)_freq": r'jetson_cpu_frequency_\2_hertz\{cpu="\1"',
+    r"(policy\d)/cpuinfo_max_freq": r'jetson_cpu_frequency_available_max_hertz\{cpu="\1"',
+    r"(policy\d)/scaling_governor": r'jetson_cpu_governor_info\{cpu="\1"',
     r"proc/stat": r"jetson_cpu_busy_seconds_total",
     r"proc/meminfo": r"jetson_(memory|swap_(total|free)|cma)_",
     r"proc/vmstat": r"jetson_swap_(in|out)_",
@@ -155,8 +156,8 @@ def tells(file: str) -> re.Pattern[str]:
                 groups[0] = ZONES[int(groups[0])]
             if groups and (rail := "".join(groups[:2])) in RAILS:
                 groups[:2] = [RAILS[rail], ""]
-            if groups and groups[0] in ENGINES:
-                groups[0] = ENGINES[groups[0]]
+            if groups:
+                groups[0] = (ENGINES | CORES).get(groups[0], groups[0])
             for number, group in enumerate(groups, start=1):
                 told = told.replace(f"\\{number}", group)
             return re.compile(told)

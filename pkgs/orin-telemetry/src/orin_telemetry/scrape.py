@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample as PrometheusSample
@@ -107,6 +108,12 @@ class _Walk(threading.Thread):
                     return
 
 
+@lru_cache(maxsize=1024)  # bounded, as processes come and go
+def _labels(family: Family, values: tuple[str, ...]) -> dict[str, str]:
+    """The labels of a series by name: the same in every scrape."""
+    return dict(zip(family.labels, values, strict=True))
+
+
 class Scraper:
     """Runs the collectors one after another, and past any that hangs.
 
@@ -153,8 +160,9 @@ class Scraper:
             if (metric := metrics.get(family)) is None:
                 name = family.name.removesuffix("_total")
                 metric = metrics[family] = Metric(name, family.help, family.kind)
-            labels = dict(zip(family.labels, sample.labels, strict=True))
-            metric.samples.append(PrometheusSample(family.name, labels, float(sample.value)))
+            metric.samples.append(
+                PrometheusSample(family.name, _labels(family, sample.labels), float(sample.value))
+            )
         return metrics.values()
 
     def _scrape(self, now: float) -> Scrape:

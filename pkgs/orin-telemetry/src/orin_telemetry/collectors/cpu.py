@@ -33,18 +33,27 @@ _STAT = re.compile(
 )
 
 
-class Core:
-    """A core's number as a label, and its files: joining paths is a fifth of a scrape's cost."""
+class Policy:
+    """The clocks that some cores share, read once for all of them."""
 
-    def __init__(self, name: str, cpufreq: Path) -> None:
-        self.name, self.cpufreq = name, cpufreq
-        self.maximum = cpufreq / "cpuinfo_max_freq"
-        self.governor = cpufreq / "scaling_governor"
+    def __init__(self, folder: Path) -> None:
+        self.governor = folder / "scaling_governor"
         self.clocks = (
-            (FREQUENCY, cpufreq / "scaling_cur_freq"),
-            (MINIMUM, cpufreq / "scaling_min_freq"),
-            (MAXIMUM, cpufreq / "scaling_max_freq"),
+            (FREQUENCY, folder / "scaling_cur_freq"),
+            (MINIMUM, folder / "scaling_min_freq"),
+            (MAXIMUM, folder / "scaling_max_freq"),
+            (AVAILABLE_MAXIMUM, folder / "cpuinfo_max_freq"),
         )
+
+    def collect(self, reading: Reading, cores: list[str]) -> None:
+        """Read them for the `cores` that are online."""
+        for family, file in self.clocks:
+            hertz = reading.number(file, multiply=KHZ)
+            for core in cores:
+                reading.add(family, hertz, core)
+        if (governor := reading.word(self.governor)) is not None:
+            for core in cores:
+                reading.add(GOVERNOR, 1, core, governor)
 
 
 class CpuCollector(Collector):
@@ -53,31 +62,24 @@ class CpuCollector(Collector):
     name = "cpu"
 
     def discover(self, reading: Reading) -> None:
-        """Find the cores; the highest clock of each is read once it is online."""
-        folder = self.kernel.sysfs / "devices/system/cpu"
-        self.online = folder / "online"
-        self.cores = {
-            core: Core(str(core), folder / f"cpu{core}" / "cpufreq")
-            for core in sorted(_core_list(reading, folder / "present") or ())
-        }
-        self.highest: dict[str, float | None] = {}
+        """Find the cores; the policy of each once it is online."""
+        self.folder = self.kernel.sysfs / "devices/system/cpu"
+        self.online = self.folder / "online"
+        self.cores = sorted(_core_list(reading, self.folder / "present") or ())
+        self.policies: dict[Path, Policy] = {}
+        self.policy_of: dict[int, Path] = {}
 
     def collect(self, reading: Reading) -> None:
         """Read the clocks of the cores that are online, and everybody's time."""
         online = _core_list(reading, self.online)
-        for number, core in self.cores.items():
-            if online is None:
-                break
-            reading.add(ONLINE, number in online, core.name)
-            if number not in online or not reading.exists(core.cpufreq):
-                continue
-            if core.name not in self.highest:
-                self.highest[core.name] = reading.number(core.maximum, multiply=KHZ)
-            reading.add(AVAILABLE_MAXIMUM, self.highest[core.name], core.name)
-            for family, file in core.clocks:
-                reading.add(family, reading.number(file, multiply=KHZ), core.name)
-            if (governor := reading.word(core.governor)) is not None:
-                reading.add(GOVERNOR, 1, core.name, governor)
+        together: dict[Path, list[str]] = {}
+        if online is not None:
+            for core in self.cores:
+                reading.add(ONLINE, core in online, str(core))
+                if core in online and (policy := self._policy(reading, core)):
+                    together.setdefault(policy, []).append(str(core))
+        for policy, cores in together.items():
+            self.policies[policy].collect(reading, cores)
         stat = self.kernel.procfs / "stat"
         if (text := reading.text(stat, _STAT_BYTES)) is not None:
             times = _STAT.findall(text)
@@ -85,6 +87,17 @@ class CpuCollector(Collector):
                 reading.fail(stat, "no line of a core")
             for core_name, *ticks in times:
                 reading.add(BUSY, sum(map(int, ticks)) * TICK_S, core_name)
+
+    def _policy(self, reading: Reading, core: int) -> Path | None:
+        """Where the core's clocks are; None for one that cannot change them."""
+        if core not in self.policy_of:
+            cpufreq = self.folder / f"cpu{core}" / "cpufreq"
+            if not reading.exists(cpufreq):
+                return None
+            policy = cpufreq.resolve()
+            self.policy_of[core] = policy
+            self.policies.setdefault(policy, Policy(policy))
+        return self.policy_of[core]
 
 
 def _core_list(reading: Reading, path: Path) -> set[int] | None:
