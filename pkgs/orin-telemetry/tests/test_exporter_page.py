@@ -90,7 +90,7 @@ def test_what_the_page_says(tmp_path: Path) -> None:
         "Headroom47.8 K",
         "Throttlinggpu",
         "Memory used11.8 GiBof 61.4 GiB",
-        "cv0off",
+        "cv0silent",
         "VDD_GPU_SOC19.00 V0.40 A7.60 W16 %",
         "module (sum)0.0 kJ",
         "clock2133 MHz",

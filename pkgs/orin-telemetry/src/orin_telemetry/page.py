@@ -183,7 +183,7 @@ def _temperatures(view: View) -> str:
         rows.append(
             (
                 zone,
-                _value(celsius, "C") if answers else "off",
+                _value(celsius, "C") if answers else "silent",
                 _meter(celsius, trips.get(zone)),
                 _value(view.one(thermal.HEADROOM, zone, "passive"), "K"),
             )
