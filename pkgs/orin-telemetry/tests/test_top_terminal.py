@@ -83,6 +83,15 @@ def test_ascii_and_a_full_output_are_no_tracebacks() -> None:
     assert done.stderr == "cli.py: standard output: No space left on device; send it elsewhere\n"
 
 
+def test_a_pipe_that_somebody_closed_is_no_news() -> None:
+    arguments = [*TOP, "--once", "--interval", "0.3", "--simulate", "idle"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=30)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def paths(root: Path) -> list[str]:
     return [
         *("--path.sysfs", str(root / "sys")),

@@ -14,7 +14,8 @@ from orin_core.cli import UserError
 def printing() -> Iterator[None]:
     """For the prints inside. A character that the encoding lacks becomes a question mark.
 
-    Raises UserError where the output ends, such as on a full disk or in a closed pipe.
+    Raises UserError where the output ends, such as on a full disk. Whoever closes a pipe, as head
+    does, has seen enough: that ends the command without a word.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -25,4 +26,6 @@ def printing() -> Iterator[None]:
         # What is left in the buffer would fail once more when Python ends.
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(0) from None
         raise UserError(f"standard output: {error.strerror}; send it elsewhere") from error
