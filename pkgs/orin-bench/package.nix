@@ -1,6 +1,7 @@
 {
   callPackage,
   orin-core,
+  orin-nn,
   python3Packages,
   safetensors,
   tinygrad,
@@ -10,8 +11,11 @@ callPackage ../python-project.nix { } {
 
   dependencies = [
     orin-core
+    orin-nn
+    python3Packages.matplotlib
     python3Packages.numpy
     python3Packages.pillow
+    python3Packages.scipy
     python3Packages.typer
     safetensors
     tinygrad

@@ -13,13 +13,13 @@ from PIL import Image
 from safetensors.numpy import save_file
 from tinygrad.nn.state import get_state_dict
 
-from orin_bench.network import randomize
-from orin_bench.networks import NETWORKS
+from orin_bench.cnn.network import randomize
+from orin_bench.cnn.networks import NETWORKS
 
 BENCH_CNN = [
     sys.executable,
     "-c",
-    "import sys; sys.argv[0] = 'bench-cnn'; from orin_bench.cnn import main; main()",
+    "import sys; sys.argv[0] = 'bench-cnn'; from orin_bench.cnn.command import main; main()",
 ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orin_bench.imagenet import DEVIATION, MEAN, preprocess, top_classes
+from orin_bench.cnn.imagenet import DEVIATION, MEAN, preprocess, top_classes
 from orin_bench.peaks import peak
 
 

@@ -5,11 +5,11 @@ import pytest
 from tinygrad import Tensor, dtypes
 from tinygrad.nn.state import get_state_dict
 
-from orin_bench import cnn
-from orin_bench.inference import Inference
-from orin_bench.layers import BatchNorm2d, Conv2d, Linear, Sequential, max_pool
-from orin_bench.network import INPUT, count_macs, fold_batchnorm, parameter_count, walk
-from orin_bench.networks import NETWORKS
+from orin_bench.cnn import command as cnn
+from orin_bench.cnn.inference import Inference
+from orin_bench.cnn.layers import BatchNorm2d, Conv2d, Linear, Sequential, max_pool
+from orin_bench.cnn.network import INPUT, count_macs, fold_batchnorm, parameter_count, walk
+from orin_bench.cnn.networks import NETWORKS
 from trained_network import trained
 
 

@@ -10,9 +10,9 @@ import pytest
 from tinygrad import Device
 from tinygrad.nn.state import get_state_dict
 
-from orin_bench.inference import Inference
-from orin_bench.network import INPUT
-from orin_bench.networks import NETWORKS
+from orin_bench.cnn.inference import Inference
+from orin_bench.cnn.network import INPUT
+from orin_bench.cnn.networks import NETWORKS
 from trained_network import trained
 
 

@@ -4,9 +4,9 @@ import numpy as np
 from tinygrad import Tensor
 from tinygrad.nn.state import get_state_dict
 
-from orin_bench.layers import BatchNorm2d, Layer
-from orin_bench.network import randomize, walk
-from orin_bench.networks import NETWORKS
+from orin_bench.cnn.layers import BatchNorm2d, Layer
+from orin_bench.cnn.network import randomize, walk
+from orin_bench.cnn.networks import NETWORKS
 
 
 def trained(name: str) -> Layer:

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orin_bench.inference import Inference
-from orin_bench.layers import Layer
-from orin_bench.network import count_macs, randomize
-from orin_bench.networks import NETWORKS
+from orin_bench.cnn.inference import Inference
+from orin_bench.cnn.layers import Layer
+from orin_bench.cnn.network import count_macs, randomize
+from orin_bench.cnn.networks import NETWORKS
+from orin_bench.cnn.torch_rates import TorchWorker
+from orin_bench.cnn.weights import load_weights
 from orin_bench.peaks import peak
 from orin_bench.rate import Rate
-from orin_bench.torch_rates import TorchWorker
-from orin_bench.weights import load_weights
 from orin_core.cli import UserError
 from orin_core.machine import facts
 from orin_core.progress import progress

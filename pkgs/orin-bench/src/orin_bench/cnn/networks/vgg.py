@@ -2,7 +2,7 @@
 
 from tinygrad import Tensor
 
-from orin_bench.layers import Conv2d, Linear, Sequential, identity, max_pool
+from orin_bench.cnn.layers import Conv2d, Linear, Sequential, identity, max_pool
 
 STAGES = [[64] * 2, [128] * 2, [256] * 3, [512] * 3, [512] * 3]
 

@@ -8,7 +8,7 @@ from tinygrad import Tensor
 from tinygrad.dtype import DType
 from tinygrad.nn.state import get_state_dict
 
-from orin_bench.layers import BatchNorm2d, Conv2d, Layer, Linear, identity
+from orin_bench.cnn.layers import BatchNorm2d, Conv2d, Layer, Linear, identity
 
 INPUT = (224, 224, 3)
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orin_bench.imagenet import preprocess, top_classes
-from orin_bench.inference import Inference
-from orin_bench.networks import NETWORKS
-from orin_bench.weights import load_weights
+from orin_bench.cnn.imagenet import preprocess, top_classes
+from orin_bench.cnn.inference import Inference
+from orin_bench.cnn.networks import NETWORKS
+from orin_bench.cnn.weights import load_weights
 from orin_core.cli import UserError
 from orin_core.picture import load_picture
 from orin_core.table import Table

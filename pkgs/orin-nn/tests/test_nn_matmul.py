@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tinygrad import Tensor
 
-from orin_bench import matmul as module
-from orin_bench.matmul import SHORTEST, split
+from orin_nn import matmul as module
+from orin_nn.matmul import SHORTEST, split
 
 
 @given(m=st.integers(1, 4000), n=st.integers(1, 4100), k=st.integers(1, 30000))

@@ -5,11 +5,11 @@ Each takes (N, 224, 224, 3) normalized pictures and gives (N, 1000) ImageNet sco
 
 from collections.abc import Callable
 
-from orin_bench.layers import Layer
-from orin_bench.networks.efficientnet import EfficientNetB0
-from orin_bench.networks.mobilenet import MobileNetV2
-from orin_bench.networks.resnet import resnet18, resnet50
-from orin_bench.networks.vgg import VGG16
+from orin_bench.cnn.layers import Layer
+from orin_bench.cnn.networks.efficientnet import EfficientNetB0
+from orin_bench.cnn.networks.mobilenet import MobileNetV2
+from orin_bench.cnn.networks.resnet import resnet18, resnet50
+from orin_bench.cnn.networks.vgg import VGG16
 
 NETWORKS: dict[str, Callable[[], Layer]] = {
     "resnet18": resnet18,

@@ -2,7 +2,7 @@
 
 from tinygrad import Tensor
 
-from orin_bench.layers import BatchNorm2d, Conv2d, Linear, Sequential, global_average, max_pool
+from orin_bench.cnn.layers import BatchNorm2d, Conv2d, Linear, Sequential, global_average, max_pool
 
 
 class BasicBlock:

@@ -34,7 +34,7 @@ def preprocess(picture: Image.Image, network: str) -> np.ndarray:
 
 def top_classes(scores: np.ndarray, count: int = 5) -> list[tuple[str, float]]:
     """The `count` likeliest classes of one picture's 1,000 `scores`, with their probabilities."""
-    names = files("orin_bench").joinpath("imagenet_classes.txt").read_text().splitlines()
+    names = files("orin_bench.cnn").joinpath("imagenet_classes.txt").read_text().splitlines()
     exponentials = np.exp(scores - scores.max())
     probabilities = exponentials / exponentials.sum()
     best = np.argsort(-probabilities)[:count]

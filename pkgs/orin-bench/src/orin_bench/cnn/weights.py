@@ -6,7 +6,7 @@ from safetensors import SafetensorError, safe_open
 from tinygrad import Tensor
 from tinygrad.nn.state import get_state_dict
 
-from orin_bench.layers import Layer
+from orin_bench.cnn.layers import Layer
 from orin_core.cli import UserError
 
 

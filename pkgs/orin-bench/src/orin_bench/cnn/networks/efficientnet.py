@@ -2,7 +2,7 @@
 
 from tinygrad import Tensor
 
-from orin_bench.layers import (
+from orin_bench.cnn.layers import (
     BatchNorm2d,
     Conv2d,
     Linear,

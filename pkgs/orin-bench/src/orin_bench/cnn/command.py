@@ -82,10 +82,10 @@ def bench_cnn(
         check_writable(json)
 
     # tinygrad reads the environment when it is imported: only now.
-    from orin_bench.classify import classify
-    from orin_bench.networks import NETWORKS
-    from orin_bench.throughput import Case, benchmark
-    from orin_bench.weights import load_weights
+    from orin_bench.cnn.classify import classify
+    from orin_bench.cnn.networks import NETWORKS
+    from orin_bench.cnn.throughput import Case, benchmark
+    from orin_bench.cnn.weights import load_weights
 
     if weights and image:
         classify(networks[0], weights, image, devices[0], (dtypes or ["float32"])[0])

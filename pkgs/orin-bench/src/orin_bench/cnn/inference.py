@@ -7,8 +7,8 @@ from tinygrad import Device, Tensor, TinyJit
 from tinygrad.dtype import to_dtype
 from tinygrad.helpers import Context, GlobalCounters
 
-from orin_bench.layers import Layer
-from orin_bench.network import INPUT, fold_batchnorm, place
+from orin_bench.cnn.layers import Layer
+from orin_bench.cnn.network import INPUT, fold_batchnorm, place
 
 
 class Inference:

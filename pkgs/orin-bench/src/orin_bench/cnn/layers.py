@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tinygrad import Tensor
 
-from orin_bench.matmul import matmul
+from orin_nn.matmul import matmul
 
 Layer = Callable[[Tensor], Tensor]
 

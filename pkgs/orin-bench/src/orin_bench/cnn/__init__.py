@@ -1,0 +1,1 @@
+"""Five convolutional networks: bench-cnn."""

@@ -1,0 +1,1 @@
+"""What models in tinygrad share: matrix products, quantized weights, transformers."""
