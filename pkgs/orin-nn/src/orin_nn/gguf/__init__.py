@@ -1,0 +1,1 @@
+"""Language models in GGUF files: what one holds, what it costs, and random ones to measure."""

@@ -1,0 +1,66 @@
+"""Matrices of a model, in the quantization in which they came, and their products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from gguf.quants import dequantize
+from numpy.typing import NDArray
+from tinygrad import Tensor, dtypes
+
+from orin_nn.formats import FORMATS, Format
+from orin_nn.gemm import choose, gemm, has_tensor_cores
+from orin_nn.gguf.model import TensorInfo
+from orin_nn.matvec import fits, matvec
+
+
+class Linear:
+    """A matrix (N, K) in `form`, as the planes that `form` splits it into, on one device."""
+
+    def __init__(self, planes: Sequence[Tensor], form: Format, shape: tuple[int, int]) -> None:
+        self.planes, self.form, self.shape = list(planes), form, shape
+
+    @classmethod
+    def load(cls, parts: Sequence[tuple[TensorInfo, NDArray[np.uint8]]], device: str) -> Linear:
+        """Matrices of one quantization and width, one above the other, from GGUF's bytes.
+
+        A quantization without kernels of its own becomes float16.
+        """
+        info = parts[0][0]
+        form = FORMATS.get(info.quantization.name)
+        rows = np.concatenate([data for _, data in parts])
+        if form is None:
+            form = FORMATS["F16"]
+            rows = dequantize(rows, info.quantization).astype(np.float16).view(np.uint8)
+        raw = Tensor(rows, device=device).realize()
+        planes = [plane.contiguous() for plane in form.planes(raw)]
+        Tensor.realize(*planes)
+        return cls(planes, form, (rows.shape[0], info.shape[-1]))
+
+    @property
+    def nbytes(self) -> int:
+        """What one product with it reads."""
+        return sum(int(plane.nbytes()) for plane in self.planes)
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """`x` (T, K) in float32 times the transpose, plus `residual` (T, N): (T, N) in float32.
+
+        On a GPU several rows at once go through tensor cores, in float16 with float32 sums.
+        """
+        (n, k), rows = self.shape, x.shape[0]
+        gpu = has_tensor_cores(x.device)
+        if gpu and rows == 1 and fits(n, k, self.form):
+            added = None if residual is None else residual.reshape(n)
+            return matvec(x.reshape(k), self.planes, self.form, added).reshape(1, n)
+        dtype = dtypes.float16 if gpu else dtypes.float32
+        x, weight = x.cast(dtype), self.form.expand(self.planes).cast(dtype)
+        if gpu and choose(x, weight):
+            y = gemm(x, weight, dtypes.float32)
+        else:
+            y = x.dot(weight.T, dtype=dtypes.float32)
+        return y if residual is None else y + residual
+
+    def rows(self, indices: Tensor) -> Tensor:
+        """The rows at `indices` (T): (T, K) in float32."""
+        return self.form.expand([plane[indices] for plane in self.planes])
