@@ -2,9 +2,11 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,24 +41,59 @@ def save(name: str, file: Path, **changed: np.ndarray) -> Path:
     return file
 
 
+def table(text: str) -> list[str]:
+    """The lines of the last Markdown table in `text`."""
+    head, _, rest = text.rpartition("\n| network")
+    assert head.startswith("# bench-cnn\n") or "\n# bench-cnn\n" in head
+    return [line for line in ("| network" + rest).splitlines() if line.startswith("|")]
+
+
 def test_prints_a_row_and_writes_it(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     arguments = ["--network", "resnet18", "--device", "cpu", "--batch", "1,2"]
     done = finish(*arguments, "--warmup", "1", "--repetitions", "3", "--json", str(file))
     assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+    lines = table(done.stdout)
     assert [line.count("|") for line in lines] == [13] * 4
-    rows = json.loads(file.read_text())["rows"]
-    assert [row["batch"] for row in rows] == [1, 2]
+    result = json.loads(file.read_text())
+    rows = result["rows"]
+    (roof,) = result["rooflines"]
+    assert [row["case"]["batch"] for row in rows] == [1, 2]
     for row, line in zip(rows, lines[2:], strict=True):
+        batch = row["case"]["batch"]
+        assert row["case"] == {
+            "network": "resnet18",
+            "device": "CPU",
+            "dtype": "float32",
+            "batch": batch,
+        }
+        assert row["engine"] == "tinygrad CPU"
         assert len(row["seconds"]) == 3
-        assert row["images_per_second"] == pytest.approx(row["batch"] / row["median_seconds"])
-        assert row["flop_per_second"] == pytest.approx(
-            2 * 1.814073344e9 * row["batch"] / row["median_seconds"]
-        )
+        assert row["images_per_second"] == pytest.approx(batch / row["median_seconds"])
+        flops = 2 * 1.814073344e9 * batch
+        assert row["flop_per_second"] == pytest.approx(flops / row["median_seconds"])
+        traffic = 4 * (11_689_512 + batch * (224 * 224 * 3 + 1000))
+        fastest = max(flops / roof["peaks"]["float32"], traffic / roof["bandwidth"])
+        assert row["share_of_roofline"] == pytest.approx(fastest / row["median_seconds"])
         assert f"{row['images_per_second']:.1f}" in line
         # 11.7 million float32 parameters and what they compute with.
         assert 46e6 < row["memory_bytes"] < 200e6
+    assert result["settings"] == {"weights": "random", "beam": 0, "warmup": 1, "repetitions": 3}
+    assert result["conditions"]["after"] is not None
+
+
+@pytest.mark.slow
+def test_a_quick_run_is_quick(tmp_path: Path) -> None:
+    """With a cache that is still empty: a minute and 4 GB on two cores."""
+    start = time.monotonic()
+    subprocess.run(
+        [*BENCH_CNN, "--quick", "--device", "cpu"],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    assert time.monotonic() - start < 60
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < 4e9
 
 
 def test_classifies_a_picture(tmp_path: Path) -> None:
@@ -109,6 +146,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--batch 99999999999999999999", "give whole numbers up to 4096"),
         ("--batch 1,x", "--batch '1,x'"),
         ("--repetitions 0", "--repetitions"),
+        (
+            "--network vgg16 --batch 4096",
+            "vgg16 float32 batch 4096 needs about 526.7 GB, and CPU has ",
+        ),
         ("--versus jax", "unknown --versus 'jax': choose torch"),
         ("--image {}/picture.png", "--image needs trained --weights"),
         ("--weights {}/resnet18.safetensors", "name it with --network"),
@@ -154,7 +195,8 @@ def test_ctrl_c_ends_cleanly() -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout and process.stdout.readline().startswith("| network")
+        assert process.stdout
+        assert any(line.startswith("| network") for line in process.stdout)
         os.kill(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

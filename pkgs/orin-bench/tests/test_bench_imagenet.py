@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from orin_bench.cnn.imagenet import DEVIATION, MEAN, preprocess, top_classes
-from orin_bench.peaks import peak
 
 
 @pytest.mark.parametrize(
@@ -34,12 +33,3 @@ def test_probabilities_are_a_softmax() -> None:
     (first, p), (second, q) = top_classes(scores, 2)
     assert (first, second) == ("tench", "toilet tissue")
     assert (p, q) == pytest.approx((0.75, 0.25))
-
-
-def test_peaks_of_known_devices() -> None:
-    board = {"compatible": "nvidia,p3737-0000+p3701-0005 nvidia,p3701-0005 nvidia,tegra234"}
-    assert peak(board, "NV", "float16") == 42.5e12
-    assert peak(board, "CPU", "float32") is None
-    assert peak({"gpu": "NVIDIA H200"}, "CUDA", "float32") == 67e12
-    assert peak({"gpu": "NVIDIA H200 NVL"}, "CUDA", "float32") is None
-    assert peak({}, "CUDA", "float32") is None

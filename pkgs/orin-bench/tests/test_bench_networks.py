@@ -8,7 +8,7 @@ from tinygrad.nn.state import get_state_dict
 from orin_bench.cnn import command as cnn
 from orin_bench.cnn.inference import Inference
 from orin_bench.cnn.layers import BatchNorm2d, Conv2d, Linear, Sequential, max_pool
-from orin_bench.cnn.network import INPUT, count_macs, fold_batchnorm, parameter_count, walk
+from orin_bench.cnn.network import INPUT, Size, fold_batchnorm, measure_size, walk
 from orin_bench.cnn.networks import NETWORKS
 from trained_network import trained
 
@@ -29,9 +29,18 @@ def test_the_command_names_every_network() -> None:
     ],
 )
 def test_size_is_the_published_one(name: str, parameters: int, gmacs: float) -> None:
-    network = NETWORKS[name]()
-    assert parameter_count(network) == parameters
-    assert round(count_macs(network) / 1e9, 2) == gmacs
+    size = measure_size(NETWORKS[name]())
+    assert size.parameters == parameters
+    assert round(size.macs / 1e9, 2) == gmacs
+
+
+def test_bytes_by_hand() -> None:
+    """VGG-16's second layer is its widest: 64 channels of 3 by 3 windows, beside 64 channels."""
+    size = measure_size(NETWORKS["vgg16"]())
+    assert size.widest == 224 * 224 * (64 * 9 + 64)
+    assert size.ends == 224 * 224 * 3 + 1000
+    assert Size(macs=0, parameters=100, ends=20, widest=3).memory(batch=5, itemsize=2) == 230
+    assert Size(macs=0, parameters=100, ends=20, widest=3).traffic(batch=5, itemsize=2) == 400
 
 
 @pytest.mark.parametrize(
@@ -79,7 +88,10 @@ TORCHVISION = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_scores_are_torchvisions(name: str) -> None:
     network = trained(name)
+    estimate = measure_size(network).memory(batch=1, itemsize=4)
     inference = Inference(network, "CPU", "float32", batch=1)
+    # No case is refused that fits, and few are tried that do not.
+    assert estimate <= inference.engine.memory < 1.7 * estimate
     inference.feed(np.random.default_rng(2).standard_normal((1, *INPUT), np.float32))
     assert not any(isinstance(layer, BatchNorm2d) for layer in walk(network))
     *expected, deviation = TORCHVISION[name]

@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 from orin_core.cli import UserError
 from orin_nn.gguf.header import read_header
 from orin_nn.gguf.model import NAMES
-from orin_nn.gguf.random_model import random_model, random_tensors, write_random
+from orin_nn.gguf.random_model import (
+    random_model,
+    random_tensor,
+    random_tensors,
+    write_random,
+)
 from orin_nn.gguf.shapes import LLAMA_3_2_3B, TINY_LLAMA, TINY_QWEN3, Shape
 from orin_nn.gguf.tensors import read_tensor
 from orin_nn.gguf.weights import random_matrix
@@ -77,6 +82,7 @@ def test_tensors_are_those_of_the_file(tmp_path: Path) -> None:
     assert header.tensors == model.tensors
     for tensor, data in random_tensors(model, 3):
         np.testing.assert_array_equal(read_tensor(header, tensor.name), data)
+        np.testing.assert_array_equal(random_tensor(model, tensor, 3), data)
 
 
 def test_what_llama_cpp_wants_to_know(tmp_path: Path) -> None:

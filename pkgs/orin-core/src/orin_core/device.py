@@ -50,7 +50,7 @@ def _from_environment() -> str | None:
 
 def _first_working() -> str:
     reasons = []
-    for name in DEVICES if _is_jetson() else DEVICES[1:]:
+    for name in DEVICES if is_jetson() else DEVICES[1:]:
         if reason := _failure(name):
             reasons.append(f"{name}: {reason}")
         else:
@@ -59,7 +59,8 @@ def _first_working() -> str:
     raise UserError("no device works here: " + "; ".join(reasons))
 
 
-def _is_jetson() -> bool:
+def is_jetson() -> bool:
+    """Whether GPU and CPU are one chip of NVIDIA's, which share their memory."""
     compatible = Path("/proc/device-tree/compatible")
     return compatible.exists() and b"nvidia,tegra" in compatible.read_bytes()
 

@@ -6,17 +6,21 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from orin_core import nvidia
 
-def facts() -> dict[str, str]:
-    """What this machine is, as text. A fact that this machine does not tell is left out."""
+
+def facts(root: Path = Path("/"), query: nvidia.Query = nvidia.query) -> dict[str, str]:
+    """What this machine is, as text. A fact that this machine does not tell is left out.
+
+    How it stands (clocks, power mode, heat) is `orin_core.conditions`.
+    """
     known = {
-        "machine": _text("/proc/device-tree/model"),
-        "compatible": _text("/proc/device-tree/compatible").replace("\0", " "),
-        "cpu": _cpu(),
+        "machine": _text(root / "proc/device-tree/model"),
+        "compatible": _text(root / "proc/device-tree/compatible").replace("\0", " "),
+        "cpu": _cpu(root),
         "kernel": platform.release(),
-        "l4t": _text("/etc/nv_tegra_release").partition("\n")[0],
-        "nvpmodel": _text("/var/lib/nvpmodel/status").replace("\n", " "),
-        **_gpu(),
+        "l4t": _text(root / "etc/nv_tegra_release").partition("\n")[0],
+        **_gpu(query),
         "python": platform.python_version(),
         "tinygrad": _version("tinygrad"),
         "torch": _version("torch"),
@@ -25,9 +29,9 @@ def facts() -> dict[str, str]:
     return {name: value for name, value in known.items() if value}
 
 
-def _text(path: str) -> str:
+def _text(path: Path) -> str:
     try:
-        return Path(path).read_text().strip("\0\n ")
+        return path.read_text().strip("\0\n ")
     except OSError:
         return ""
 
@@ -39,24 +43,21 @@ def _version(package: str) -> str:
         return ""
 
 
-def _cpu() -> str:
-    lines = _text("/proc/cpuinfo").splitlines()
+def _cpu(root: Path) -> str:
+    lines = _text(root / "proc/cpuinfo").splitlines()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
 
 
-def _gpu() -> dict[str, str]:
-    """Name, driver and clocks of the first NVIDIA GPU, by nvidia-smi where it is installed."""
-    fields = {
-        "gpu": "name",
-        "driver": "driver_version",
-        "gpu clock": "clocks.sm",
-        "memory clock": "clocks.mem",
-        "power limit": "power.limit",
+def _gpu(query: nvidia.Query) -> dict[str, str]:
+    """Name, driver and power limit of the first NVIDIA GPU, where nvidia-smi tells them."""
+    fields = {"gpu": "name", "driver": "driver_version", "power limit": "power.limit"}
+    values = query(list(fields.values())) or []
+    return {
+        name: value
+        for name, value in zip(fields, values, strict=bool(values))
+        if not value.startswith("[")  # [N/A], [Not Supported]
     }
-    query = ["--query-gpu=" + ",".join(fields.values()), "--format=csv,noheader"]
-    values = _output("nvidia-smi", *query).partition("\n")[0].split(", ")
-    return dict(zip(fields, values, strict=True)) if len(values) == len(fields) else {}
 
 
 def _commit() -> str:

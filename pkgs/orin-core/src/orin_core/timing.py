@@ -8,7 +8,7 @@ from statistics import median, quantiles
 
 @dataclass(frozen=True)
 class Timing:
-    """Durations of repeated steps, in seconds."""
+    """Durations of repeated steps, in seconds. Percentiles are interpolated as numpy's are."""
 
     seconds: list[float]
 
@@ -17,19 +17,30 @@ class Timing:
         return median(self.seconds)
 
     @property
+    def minimum(self) -> float:
+        return min(self.seconds)
+
+    @property
+    def p50(self) -> float:
+        return self.median
+
+    @property
     def p95(self) -> float:
-        """The 95th percentile, interpolated between order statistics as numpy's default does."""
-        return self._quantile(19, 20)
+        return self._percentile(95)
+
+    @property
+    def p99(self) -> float:
+        return self._percentile(99)
 
     @property
     def spread(self) -> float:
         """Interquartile range over the median: 0.02 is two percent. 0 for a single step."""
-        return (self._quantile(3, 4) - self._quantile(1, 4)) / self.median
+        return (self._percentile(75) - self._percentile(25)) / self.median
 
-    def _quantile(self, index: int, parts: int) -> float:
+    def _percentile(self, percent: int) -> float:
         if len(self.seconds) == 1:
             return self.seconds[0]
-        return quantiles(self.seconds, n=parts, method="inclusive")[index - 1]
+        return quantiles(self.seconds, n=100, method="inclusive")[percent - 1]
 
 
 def measure(

@@ -14,6 +14,8 @@ from typing import ClassVar
 from tinygrad import Tensor, dtypes
 from tinygrad.uop.ops import Ops, UOp
 
+Vector = Callable[[UOp], UOp]  # a value by its index
+
 
 @dataclass(frozen=True)
 class Place:
@@ -40,11 +42,11 @@ class Format(ABC):
 
     @abstractmethod
     def expand(self, planes: Sequence[Tensor]) -> Tensor:
-        """The values (N, K) in float32, lazily."""
+        """The values (N, K), lazily: in float32, or in float16 if that is how they are stored."""
 
     @abstractmethod
-    def terms(self, planes: Sequence[UOp], x: UOp, at: Place) -> UOp:
-        """In a kernel, one thread's sum over a part of a row's values times those of `x` (K)."""
+    def terms(self, planes: Sequence[UOp], x: Vector, at: Place) -> UOp:
+        """In a kernel, one thread's sum over its values of a row's part, times those of `x` (K)."""
 
 
 class Float(Format):
@@ -56,11 +58,11 @@ class Float(Format):
         return [raw.bitcast(dtypes.float16)]
 
     def expand(self, planes: Sequence[Tensor]) -> Tensor:
-        return planes[0].float()
+        return planes[0]
 
-    def terms(self, planes: Sequence[UOp], x: UOp, at: Place) -> UOp:
+    def terms(self, planes: Sequence[UOp], x: Vector, at: Place) -> UOp:
         k = at.part * 8 + (i := at.axis(8))
-        return _sum(planes[0][at.row, k].cast(dtypes.float32) * x[k], i)
+        return _sum(planes[0][at.row, k].cast(dtypes.float32) * x(k), i)
 
 
 class Q8(Format):
@@ -77,11 +79,11 @@ class Q8(Format):
         signed = values.bitcast(dtypes.int8).reshape(*scale.shape, 32)
         return (signed.float() * scale.float().unsqueeze(-1)).flatten(1)
 
-    def terms(self, planes: Sequence[UOp], x: UOp, at: Place) -> UOp:
+    def terms(self, planes: Sequence[UOp], x: Vector, at: Place) -> UOp:
         values, scale = planes
         word, byte = at.axis(4), at.axis(4)
         value = _byte(_bits(values[at.row, at.part * 4 + word]), byte).cast(dtypes.int8)
-        product = value.cast(dtypes.float32) * x[at.part * 16 + word * 4 + byte]
+        product = value.cast(dtypes.float32) * x(at.part * 16 + word * 4 + byte)
         return _sum(product, word, byte) * scale[at.row, at.part // 2].cast(dtypes.float32)
 
 
@@ -110,7 +112,7 @@ class Q6K(Format):
         part = scales.bitcast(dtypes.int8).float() * _each(scale, 16)
         return (values.float().reshape(n, -1, 16) * part.unsqueeze(-1)).reshape(n, -1)
 
-    def terms(self, planes: Sequence[UOp], x: UOp, at: Place) -> UOp:
+    def terms(self, planes: Sequence[UOp], x: Vector, at: Place) -> UOp:
         # Four threads share a half: each takes eight neighbours l and, at them, all four j.
         low, high, scales, scale = planes
         row, half, (l8,) = at.row, at.part, at.threads
@@ -121,7 +123,7 @@ class Q6K(Format):
         four = _shift(nibbles, upper * 4) & 0x0F0F0F0F
         four = four | ((_shift(pairs, upper * 4 + lower * 2) & 0x03030303) << 4)
         value = _byte(four, byte).cast(dtypes.float32) - 32.0
-        term = x[half * 128 + upper * 64 + lower * 32 + l8 * 8 + word * 4 + byte]
+        term = x(half * 128 + upper * 64 + lower * 32 + l8 * 8 + word * 4 + byte)
         # A half's eight scales are two words, of which j and l / 16 name a byte.
         signed = _shift(_bits(scales[row, half * 2 + upper]), lower * 16 + l8 // 2 * 8) & 0xFF
         sixteen = signed.cast(dtypes.int8).cast(dtypes.float32)
@@ -157,14 +159,15 @@ class Q4K(Format):
         least = least.float().reshape(n, -1) * _each(both[:, :, 1], 8)
         return (nibbles.float() * scale.unsqueeze(-1) - least.unsqueeze(-1)).reshape(n, -1)
 
-    def terms(self, planes: Sequence[UOp], x: UOp, at: Place) -> UOp:
+    def terms(self, planes: Sequence[UOp], x: Vector, at: Place) -> UOp:
         # Two threads share 32 bytes, which hold two groups of values: each takes sixteen.
         values, small, both = planes
         row, block, (late, odd, side) = at.row, at.part, at.threads
         upper, word, byte = at.axis(2), at.axis(4), at.axis(4)
         nibbles = _bits(values[row, block * 32 + late * 16 + odd * 8 + side * 4 + word])
         value = _byte(_shift(nibbles, upper * 4) & 0x0F0F0F0F, byte).cast(dtypes.float32)
-        term = x[block * 256 + late * 128 + odd * 64 + upper * 32 + side * 16 + word * 4 + byte]
+        k = block * 256 + late * 128 + odd * 64 + upper * 32 + side * 16 + word * 4 + byte
+        term = x(k)
         a, b, c = (
             small[row, block * 12 + 4 * field + odd * 2 + upper].cast(dtypes.int32)
             for field in range(3)

@@ -79,7 +79,8 @@ def choose(x: Tensor, weight: Tensor) -> Tile | None:
         return None
     fitting = [tile for tile in TILES if tile.fits(m, n, k)]
     filling = [t for t in fitting if m // t.block[0] * (n // t.block[1]) >= BLOCKS]
-    return (filling or fitting[-1:] or [None])[0]
+    candidates = filling or fitting[-1:]
+    return candidates[0] if candidates else None
 
 
 def has_tensor_cores(device: str | tuple[str, ...]) -> bool:

@@ -8,19 +8,24 @@ keys and values float16.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from tinygrad import Tensor, TinyJit, UOp, dtypes
+from tinygrad import Tensor, TinyJit, dtypes
+from tinygrad.helpers import Context
 
+from orin_nn.attention import CHUNK, Place, attend, enter, remember
+from orin_nn.gemm import has_tensor_cores
 from orin_nn.gguf.model import Model, TensorInfo
 from orin_nn.gguf.shapes import Shape
 from orin_nn.linear import Linear
+from orin_nn.matvec import Norm
 
 Read = Callable[[TensorInfo], NDArray[np.uint8]]
 
-# Positions that one block of threads attends to: the cache grows by so many at a time.
-CHUNK = 64
+# Graphs are captured for contexts of so many positions, and twice, four times that, ...
+SHORTEST = 256
 
 
 class Block:
@@ -37,16 +42,17 @@ class Block:
             groups = [infos] if same else [[info] for info in infos]
             return [Linear.load([(i, read(i)) for i in group], device) for group in groups]
 
-        def vector(name: str) -> Tensor | None:
-            info = model.tensors.get(f"{prefix}{name}.weight")
-            return None if info is None else _vector(read(info), device)
+        def norm(name: str) -> Norm:
+            return Norm(_vector(read(model.tensors[f"{prefix}{name}.weight"]), device), eps)
 
-        self.attn_norm, self.ffn_norm = vector("attn_norm"), vector("ffn_norm")
-        self.q_norm, self.k_norm = vector("attn_q_norm"), vector("attn_k_norm")
+        eps = shape.norm_eps
+        self.attn_norm, self.ffn_norm = norm("attn_norm"), norm("ffn_norm")
+        # Queries' and keys', head by head.
+        heads = ("attn_q_norm", "attn_k_norm") if shape.architecture == "qwen3" else ()
+        self.head_norms = [norm(name) for name in heads]
         self.qkv = stacked("attn_q", "attn_k", "attn_v")
-        self.output = stacked("attn_output")[0]
+        self.output, self.down = stacked("attn_output")[0], stacked("ffn_down")[0]
         self.gate_up = stacked("ffn_gate", "ffn_up")
-        self.down = stacked("ffn_down")[0]
         size = 2, shape.kv_heads, context, shape.head_dim
         self.cache = Tensor.zeros(*size, dtype=dtypes.float16, device=device).contiguous().realize()
 
@@ -54,71 +60,39 @@ class Block:
     def matrices(self) -> list[Linear]:
         return [*self.qkv, self.output, *self.gate_up, self.down]
 
-    def __call__(
-        self, h: Tensor, rope: Tensor, visible: Tensor, start: UOp | int, chunks: UOp | int
-    ) -> Tensor:
-        """`h` (T, dim) at positions from `start` on, through the layer."""
-        eps = self.shape.norm_eps
-        x = rms_norm(h, self.attn_norm, eps)
-        h = self.output(self._attention(x, rope, visible, start, chunks), h)
-        x = rms_norm(h, self.ffn_norm, eps)
-        gate, up = _products(self.gate_up, x).split(self.shape.hidden_dim, dim=1)
-        return self.down((gate.silu() * up).contiguous(), h)
+    def __call__(self, h: Tensor, place: Place) -> Tensor:
+        """`h` (T, dim) through the layer."""
+        products = [matrix(h, self.attn_norm) for matrix in self.qkv]
+        qkv = products[0] if len(products) == 1 else Tensor.cat(*products, dim=1)
+        q, cache = self._enter(qkv, place)
+        h = self.output(attend(q, cache, place), residual=h)
+        if len(self.gate_up) == 1:
+            x = self.gate_up[0](h, self.ffn_norm, gated=True)
+        else:
+            gate, up = (matrix(h, self.ffn_norm) for matrix in self.gate_up)
+            x = (gate.silu() * up).contiguous()
+        return self.down(x, residual=h)
 
-    def _attention(
-        self, x: Tensor, rope: Tensor, visible: Tensor, start: UOp | int, chunks: UOp | int
-    ) -> Tensor:
-        """(T, dim) to (T, heads * head_dim)."""
-        shape, tokens = self.shape, x.shape[0]
-        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        parts = _products(self.qkv, x).split([queries, keys, keys], dim=1)
+    def _enter(self, qkv: Tensor, place: Place) -> tuple[Tensor, Tensor]:
+        """Queries (heads, T, head_dim), rotated and scaled, and the cache with the new keys."""
+        shape, tokens = self.shape, qkv.shape[0]
+        pairs = shape.architecture == "llama"
+        if tokens == 1 and has_tensor_cores(qkv.device):
+            q = Tensor.empty(shape.heads, 1, shape.head_dim, device=qkv.device)
+            build = partial(enter, pairs=pairs, eps=shape.norm_eps)
+            weights = [norm.weight for norm in self.head_norms]
+            inputs = self.cache, qkv, place.rope, place.position, *weights
+            q, cache, *_ = q.custom_kernel(*inputs, fxn=build)
+            return q, cache
+        keys = shape.kv_heads * shape.head_dim
+        parts = qkv.split([shape.heads * shape.head_dim, keys, keys], dim=1)
         q, k, v = (p.reshape(tokens, -1, shape.head_dim).transpose(0, 1) for p in parts)
-        if self.q_norm is not None:
-            q = rms_norm(q, self.q_norm, shape.norm_eps)
-            k = rms_norm(k, self.k_norm, shape.norm_eps)
-        q, k = self._rotate(q, rope), self._rotate(k, rope)
-
-        stored = Tensor.stack(k, v).cast(self.cache.dtype)
-        place = self.cache[:, :, start : start + tokens]
-        cache = Tensor(self.cache.uop.after(place.uop.store(stored.uop)))
-        cache = cache.reshape(2, shape.kv_heads, 1, -1, CHUNK, shape.head_dim)[:, :, :, :chunks]
-        # The queries of one group share its keys.
-        q = (q * shape.head_dim**-0.5).reshape(shape.kv_heads, -1, 1, 1, shape.head_dim)
-        groups = shape.heads // shape.kv_heads
-        visible = visible.expand(1, groups, *visible.shape[2:]).reshape(1, -1, *visible.shape[3:])
-        out = attend(q.contiguous(), cache[0], cache[1], visible)
-        out = out.reshape(shape.heads, tokens, shape.head_dim).transpose(0, 1)
-        return out.reshape(tokens, -1).contiguous()
-
-    def _rotate(self, x: Tensor, rope: Tensor) -> Tensor:
-        """Rotary positions (arXiv:2104.09864) of (heads, T, head_dim).
-
-        llama.cpp stores LLaMA's heads so that a pair are neighbours, Qwen's as halves.
-        """
-        cosine, sine = rope[0], rope[1]
-        if self.shape.architecture == "llama":
-            a, b = x[..., ::2], x[..., 1::2]
-            return Tensor.stack(a * cosine - b * sine, b * cosine + a * sine, dim=-1).flatten(-2)
-        a, b = x.chunk(2, dim=-1)
-        return (a * cosine - b * sine).cat(b * cosine + a * sine, dim=-1)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
-    """Attention in parts: softmax over each chunk of keys, then over chunks.
-
-    `q` (heads, queries, 1, 1, d), `k` and `v` (heads, 1, chunks, CHUNK, d), `visible` (1, queries,
-    chunks, CHUNK), true where a query may see a key. Returns (heads, queries, d) in float32.
-    The parts are rescaled by their maxima as in flash-decoding (arXiv:2307.08691).
-    """
-    scores = (q * k).sum(-1, dtype=dtypes.float32)
-    scores = visible.where(scores, -float("inf")).contiguous()
-    # A chunk wholly in the future has no maximum: any finite one will do.
-    largest = scores.max(-1, keepdim=True).maximum(-1e30).contiguous()
-    weights = (scores - largest).exp()
-    sums, largest = weights.sum(-1).contiguous(), largest.squeeze(-1)
-    values = (weights.unsqueeze(-1) * v).sum(3, dtype=dtypes.float32).contiguous()
-    scale = (largest - largest.max(2, keepdim=True)).exp()
-    return (values * scale.unsqueeze(-1)).sum(2) / (sums * scale).sum(2).unsqueeze(-1)
+        if self.head_norms:
+            q, k = (norm(x) for norm, x in zip(self.head_norms, (q, k), strict=True))
+        q, k = (rotate(x.contiguous(), place.rope, pairs) for x in (q, k))
+        new = Tensor.stack(k, v).cast(self.cache.dtype)
+        cache = self.cache.custom_kernel(new, place.position, fxn=remember)[0]
+        return q * shape.head_dim**-0.5, cache
 
 
 class Transformer:
@@ -137,37 +111,56 @@ class Transformer:
 
         self.embedding = matrix("token_embd.weight")
         self.head = self.embedding if self.shape.tied else matrix("output.weight")
-        self.norm = _vector(read(tensors["output_norm.weight"]), device)
+        weight = _vector(read(tensors["output_norm.weight"]), device)
+        self.norm = Norm(weight, self.shape.norm_eps)
         self.rope = rotary_table(self.shape, self.context, device)
         self.blocks = [
             Block(model, read, index, device, self.context) for index in range(self.shape.blocks)
         ]
-        self.start = UOp.variable("start", 0, self.context - 1)
-        self.chunks = UOp.variable("chunks", 1, self.context // CHUNK)
-        self.steps: dict[int, TinyJit[Tensor]] = {}
+        self.position = Tensor([0], dtype=dtypes.int32, device=device).realize()
+        self.steps: dict[tuple[int, int], TinyJit[Tensor]] = {}
 
-    def __call__(self, tokens: Tensor, start: int) -> Tensor:
-        """Logits (vocab) in float32 after `tokens` (T), realized, at positions from `start` on.
+    def seek(self, position: int) -> None:
+        """Let the next tokens stand at `position`: what is stored before it stays."""
+        self.position.assign(Tensor([position], dtype=dtypes.int32, device=self.device)).realize()
 
-        What was computed before for positions below `start` is seen, what follows is overwritten.
-        Every T is captured as a graph of its own in its first two calls.
+    def __call__(self, tokens: Tensor, end: int) -> Tensor:
+        """Logits (vocab) in float32 after `tokens` (T) int32, realized, that follow the last ones.
+
+        `end` is the position after them: shapes depend on it, the position itself is kept on the
+        device. Every T and every power of two that holds `end` is captured as a graph of its own.
         """
-        count = tokens.shape[0]
-        step = self.steps.setdefault(count, TinyJit(self.forward))
-        chunks = -(-(start + count) // CHUNK)
-        return step(tokens, self.start.bind(start), self.chunks.bind(chunks))
+        context = SHORTEST
+        while context < end:
+            context *= 2
+        key = tokens.shape[0], min(context, self.context)
+        if key not in self.steps:
+            self.steps[key] = TinyJit(partial(self.forward, context=key[1]))
+        with Context(JIT_BATCH_SIZE=0):  # one graph, and so one launch, for all kernels
+            return self.steps[key](tokens)
 
-    def forward(self, tokens: Tensor, start: UOp | int, chunks: UOp | int) -> Tensor:
+    def forward(self, tokens: Tensor, context: int) -> Tensor:
+        """A step without its graph: `context` is the number of positions that it looks at."""
         count = tokens.shape[0]
+        positions = self.position + Tensor.arange(count, dtype=dtypes.int32, device=self.device)
+        place = Place(self.position, context, self.rope[:, positions].contiguous())
         h = self.embedding.rows(tokens).contiguous()
-        rope = self.rope[:, start : start + count].contiguous()
-        query = (Tensor.arange(count, device=self.device) + start).reshape(1, 1, count, 1, 1)
-        key = Tensor.arange(self.context, device=self.device).reshape(1, 1, 1, -1, CHUNK)
-        visible = (key <= query)[:, :, :, :chunks]
         for block in self.blocks:
-            h = block(h, rope, visible, start, chunks)
-        h = rms_norm(h[-1:], self.norm, self.shape.norm_eps)
-        return self.head(h).reshape(-1).realize()
+            h = block(h, place)
+        logits = self.head(h[-1:].contiguous(), self.norm).reshape(-1)
+        Tensor.realize(logits, self.position.assign(self.position + count))
+        return logits
+
+
+def rotate(x: Tensor, rope: Tensor, pairs: bool) -> Tensor:
+    """Rotary positions (arXiv:2104.09864) of (heads, T, d) by cosines and sines (2, T, d / 2).
+
+    llama.cpp stores LLaMA's heads so that `pairs` are neighbours, Qwen's as halves.
+    """
+    cosine, sine = rope[0], rope[1]
+    a, b = (x[..., ::2], x[..., 1::2]) if pairs else x.chunk(2, dim=-1)
+    turned = a * cosine - b * sine, b * cosine + a * sine
+    return Tensor.stack(*turned, dim=-1).flatten(-2) if pairs else Tensor.cat(*turned, dim=-1)
 
 
 def rotary_table(shape: Shape, context: int, device: str) -> Tensor:
@@ -176,16 +169,6 @@ def rotary_table(shape: Shape, context: int, device: str) -> Tensor:
     powers = np.arange(0, shape.head_dim, 2) / shape.head_dim
     angles = np.outer(np.arange(context), shape.rope_theta**-powers / factors)
     return Tensor(np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32), device=device)
-
-
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """RMSNorm over the last axis (arXiv:1910.07467)."""
-    return (x * (x.square().mean(-1, keepdim=True) + eps).rsqrt() * weight).contiguous()
-
-
-def _products(matrices: list[Linear], x: Tensor) -> Tensor:
-    products = [matrix(x) for matrix in matrices]
-    return products[0] if len(products) == 1 else Tensor.cat(*products, dim=1)
 
 
 def _vector(data: NDArray[np.uint8], device: str) -> Tensor:

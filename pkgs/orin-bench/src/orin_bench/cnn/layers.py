@@ -48,10 +48,15 @@ class Conv2d:
         self.kernel, self.stride, self.padding, self.groups = kernel, stride, padding, groups
         self.weight = Tensor.zeros(out_channels, in_channels // groups, kernel, kernel)
         self.bias = Tensor.zeros(out_channels) if bias else None
-        self.macs = 0  # of the latest call; `place` pads the channels, so count before it
+        # Of the latest call: multiply-accumulates, and values that were in memory at once. `place`
+        # pads the channels, so count before it.
+        self.macs = self.values = 0
 
     def __call__(self, x: Tensor) -> Tensor:
+        self.values = 0
         y = self._matmul(x) if self.groups == 1 else self._depthwise(x)
+        # The windows stand beside what they are gathered from, then beside the result.
+        self.values += max(x.numel(), y.numel()) if self.values else x.numel() + y.numel()
         self.macs = y.numel() * self.weight.numel() // self.weight.shape[0]
         return y if self.bias is None else y + self.bias
 
@@ -60,6 +65,7 @@ class Conv2d:
         if self.kernel > 1 or self.stride > 1:
             x = self._pad(x, self.weight.shape[1] - x.shape[3])
             windows = self._windows(x)
+            self.values = windows.numel()
             if windows.numel() >= PADDED_COPY:
                 windows = self._windows(x.contiguous())
             x = windows.contiguous()

@@ -1,6 +1,7 @@
 """What every network undergoes: random weights, operations counted, BatchNorm folded."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,36 @@ def parameter_count(network: Layer) -> int:
     return sum(t.numel() for name, t in get_state_dict(network).items() if "running_" not in name)
 
 
-def count_macs(network: Layer) -> int:
-    """Multiply-accumulates of one picture through the convolutions and linear layers."""
-    network(Tensor.empty(1, *INPUT))  # lazily: this shapes the layers and computes nothing
-    return sum(layer.macs for layer in walk(network) if isinstance(layer, Conv2d | Linear))
+@dataclass(frozen=True)
+class Size:
+    """What one picture takes: multiply-accumulates of the convolutions and linear layers, learned
+    parameters, values given and computed, and values in memory at once in the widest layer."""
+
+    macs: int
+    parameters: int
+    ends: int
+    widest: int
+
+    def memory(self, batch: int, itemsize: int) -> int:
+        """Bytes that a step needs at least: the parameters and its widest layer."""
+        return (self.parameters + batch * self.widest) * itemsize
+
+    def traffic(self, batch: int, itemsize: int) -> int:
+        """Bytes that a step moves at least, were all between input and scores kept in caches."""
+        return (self.parameters + batch * self.ends) * itemsize
+
+
+def measure_size(network: Layer) -> Size:
+    """The size of a network that is not placed yet."""
+    given = Tensor.empty(1, *INPUT)
+    scores = network(given)  # lazily: this shapes the layers and computes nothing
+    layers = [layer for layer in walk(network) if isinstance(layer, Conv2d | Linear)]
+    return Size(
+        macs=sum(layer.macs for layer in layers),
+        parameters=parameter_count(network),
+        ends=given.numel() + scores.numel(),
+        widest=max(layer.values for layer in layers if isinstance(layer, Conv2d)),
+    )
 
 
 def randomize(network: Layer, seed: int = 0) -> None:

@@ -1,26 +1,24 @@
-"""How fast networks run: one row of the table per network, device, dtype, batch and engine."""
+"""How fast networks run: a row of the table for each network, device, dtype, batch and engine."""
 
-import errno
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from tinygrad.dtype import to_dtype
 
 from orin_bench.cnn.inference import Inference
-from orin_bench.cnn.layers import Layer
-from orin_bench.cnn.network import count_macs, randomize
+from orin_bench.cnn.network import Size, measure_size, randomize
 from orin_bench.cnn.networks import NETWORKS
-from orin_bench.cnn.torch_rates import TorchWorker
 from orin_bench.cnn.weights import load_weights
-from orin_bench.peaks import peak
-from orin_bench.rate import Rate
-from orin_core.cli import UserError
-from orin_core.machine import facts
+from orin_bench.engine import Engine, interleave
+from orin_bench.plot import Point
+from orin_bench.roofline import Roofline
+from orin_bench.session import Session
+from orin_bench.torch_worker import TorchWorker
+from orin_core.memory import check_fits, fitting
 from orin_core.progress import progress
-from orin_core.table import Table
-from orin_core.timing import measure
+from orin_core.timing import Timing
 
 COLUMNS = {
     "network": 15,
@@ -32,10 +30,12 @@ COLUMNS = {
     "spread": 6,
     "images/s": 8,
     "TFLOP/s": 7,
-    "of peak": 6,
+    "of roofline": 6,
     "compile s": 6,
     "memory MB": 6,
 }
+
+REMEDY = "give a smaller --batch"
 
 
 @dataclass(frozen=True)
@@ -47,91 +47,118 @@ class Case:
     dtype: str
     batch: int
 
+    def __str__(self) -> str:
+        return f"{self.network} {self.dtype} batch {self.batch}"
+
+
+def measure_sizes(cases: Sequence[Case]) -> dict[str, Size]:
+    """The size of every network in `cases`. Raises UserError for a case that is sure not to fit."""
+    sizes = {name: measure_size(NETWORKS[name]()) for name in {case.network for case in cases}}
+    for case in cases:
+        needed = sizes[case.network].memory(case.batch, to_dtype(case.dtype).itemsize)
+        check_fits(str(case), needed, case.device, REMEDY)
+    return sizes
+
 
 def benchmark(
+    session: Session,
     cases: Sequence[Case],
+    sizes: Mapping[str, Size],
+    rooflines: Mapping[str, Roofline],
     weights: Path | None,
     warmup: int,
     repetitions: int,
     *,
     versus_torch: bool,
-) -> Iterator[dict[str, Any]]:
-    """Measure every case; print each row and yield it in SI units as soon as it is known."""
-    machine = facts()
-    settings = {
-        "weights": str(weights) if weights else "random",
-        "beam": int(os.environ.get("JITBEAM") or os.environ.get("BEAM") or 0),
-        "warmup": warmup,
-    }
-    table = Table(COLUMNS)
+) -> dict[str, list[Point]]:
+    """Measure every case, a row each, PyTorch's beside it; what was attained, by device.
+
+    `rooflines` are by device too. Cases that differ in the device alone are measured interleaved,
+    and PyTorch with them.
+    """
+    points: dict[str, list[Point]] = {case.device: [] for case in cases}
+    groups: dict[tuple[str, str, int], list[Case]] = {}
+    for case in cases:
+        groups.setdefault((case.network, case.dtype, case.batch), []).append(case)
     with closing(TorchWorker()) if versus_torch else nullcontext() as torch:
-        for case in cases:
-            network = NETWORKS[case.network]()
-            if weights:
-                load_weights(network, weights)
-            else:
-                randomize(network)
-            flops = 2 * case.batch * count_macs(network)
-            rates = [_measure(network, case, warmup, repetitions)]
-            if torch and case.device != "CPU":
-                rates += torch.rates(case.network, case.dtype, case.batch, warmup, repetitions)
-            for rate in rates:
-                row = _row(case, rate, flops, peak(machine, case.device, case.dtype)) | settings
-                table.row(_cells(row))
-                yield row
+        for group in groups.values():
+            with ExitStack() as stack:
+                engines = _prepare(group, weights, torch, stack)
+                with progress(str(group[0]), len(engines) * repetitions) as tick:
+                    timings = interleave(
+                        [engine for _, engine in engines],
+                        warmup=warmup,
+                        repetitions=repetitions,
+                        tick=tick,
+                    )
+            for (case, engine), timing in zip(engines, timings, strict=True):
+                point = _add(session, case, engine, timing, sizes, rooflines[case.device])
+                points[case.device].append(point)
+    return points
 
 
-def _measure(network: Layer, case: Case, warmup: int, repetitions: int) -> Rate:
-    title = f"{case.network} {case.dtype} batch {case.batch}"
-    with progress(title, warmup + repetitions) as tick:
-        try:
+def _prepare(
+    cases: Sequence[Case], weights: Path | None, torch: TorchWorker | None, stack: ExitStack
+) -> list[tuple[Case, Engine]]:
+    """The engines of `cases`, PyTorch's last; `stack` closes them."""
+    engines: list[tuple[Case, Engine]] = []
+    for case in cases:
+        network = NETWORKS[case.network]()
+        if weights:
+            load_weights(network, weights)
+        else:
+            randomize(network)
+        with fitting(str(case), REMEDY):
             inference = Inference(network, case.device, case.dtype, case.batch)
-        except (MemoryError, OSError) as error:
-            if isinstance(error, OSError) and error.errno != errno.ENOMEM:
-                raise
-            raise UserError(f"{title} does not fit: {error}; give a smaller --batch") from None
-        timing = measure(
-            inference.step,
-            inference.synchronize,
-            warmup=warmup,
-            repetitions=repetitions,
-            tick=tick,
+        engines.append((case, stack.enter_context(closing(inference.engine))))
+    gpu = next((case for case in cases if case.device != "CPU"), None)
+    if torch and gpu:
+        started = torch.start(
+            "orin_bench.cnn.torch_cnn:engines",
+            network=gpu.network,
+            dtype=gpu.dtype,
+            batch=gpu.batch,
         )
-    engine = f"tinygrad {case.device}"
-    return Rate(engine, inference.compile_seconds, inference.memory, timing)
+        engines += [(gpu, stack.enter_context(closing(engine))) for engine in started]
+    return engines
 
 
-def _row(case: Case, rate: Rate, flops: int, peak: float | None) -> dict[str, Any]:
-    timing = rate.timing
-    achieved = flops / timing.median
-    return {
-        **asdict(case),
-        "engine": rate.engine,
-        "median_seconds": timing.median,
-        "p95_seconds": timing.p95,
-        "spread": timing.spread,
-        "images_per_second": case.batch / timing.median,
-        "flop_per_second": achieved,
-        "share_of_peak": achieved / peak if peak else None,
-        "compile_seconds": rate.compile_seconds,
-        "memory_bytes": rate.memory,
-        "seconds": timing.seconds,
-    }
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    share = row["share_of_peak"]
-    return [
-        row["network"],
-        row["engine"],
-        row["dtype"],
-        str(row["batch"]),
-        f"{row['median_seconds'] * 1e3:.3f}",
-        f"{row['p95_seconds'] * 1e3:.3f}",
-        f"{row['spread']:.1%}",
-        f"{row['images_per_second']:.1f}",
-        f"{row['flop_per_second'] / 1e12:.3f}",
+def _add(
+    session: Session,
+    case: Case,
+    engine: Engine,
+    timing: Timing,
+    sizes: Mapping[str, Size],
+    roofline: Roofline,
+) -> Point:
+    size = sizes[case.network]
+    flops = 2 * case.batch * size.macs
+    traffic = size.traffic(case.batch, to_dtype(case.dtype).itemsize)
+    share = roofline.share(case.dtype, flops, traffic, timing.median)
+    cells = [
+        case.network,
+        engine.name,
+        case.dtype,
+        str(case.batch),
+        f"{timing.median * 1e3:.3f}",
+        f"{timing.p95 * 1e3:.3f}",
+        f"{timing.spread:.1%}",
+        f"{case.batch / timing.median:.1f}",
+        f"{flops / timing.median / 1e12:.3f}",
         "-" if share is None else f"{share:.1%}",
-        f"{row['compile_seconds']:.1f}",
-        f"{row['memory_bytes'] / 1e6:.0f}",
+        f"{engine.compile_seconds:.1f}",
+        f"{engine.memory / 1e6:.0f}",
     ]
+    session.add(
+        asdict(case),
+        engine.name,
+        timing,
+        cells,
+        images_per_second=case.batch / timing.median,
+        flop_per_second=flops / timing.median,
+        share_of_roofline=share,
+        compile_seconds=engine.compile_seconds,
+        memory_bytes=engine.memory,
+    )
+    label = f"{case.network} x{case.batch}"
+    return Point(label, engine.name, case.dtype, flops / traffic, flops / timing.median)

@@ -45,19 +45,22 @@ def random_model(shape: Shape, quantized: str) -> Model:
 
 
 def random_tensors(model: Model, seed: int = 0) -> Iterator[tuple[TensorInfo, NDArray[np.uint8]]]:
-    """Every tensor of `model`, as the bytes (rows, bytes of a row) that its file holds, one at a
-    time. Equal seeds give equal weights."""
-    for index, tensor in enumerate(model.tensors.values()):
-        generator = np.random.default_rng([seed, index])
-        if tensor.name == "rope_freqs.weight":
-            values = np.array(model.shape.rope_factors, "<f4")
-            data = values.view(np.uint8)[np.newaxis]
-        elif len(tensor.shape) == 1:
-            values = (1 + 0.1 * generator.standard_normal(tensor.shape)).astype("<f4")
-            data = values.view(np.uint8)[np.newaxis]
-        else:
-            data = random_matrix(tensor.shape, tensor.quantization, generator)
-        yield tensor, data
+    """Every tensor of `model` with its bytes, in the file's order, one at a time."""
+    for tensor in model.tensors.values():
+        yield tensor, random_tensor(model, tensor, seed)
+
+
+def random_tensor(model: Model, tensor: TensorInfo, seed: int = 0) -> NDArray[np.uint8]:
+    """A tensor of `model` as the bytes (rows, bytes of a row) that its file holds. Equal seeds give
+    equal weights."""
+    generator = np.random.default_rng([seed, list(model.tensors).index(tensor.name)])
+    if len(tensor.shape) > 1:
+        return random_matrix(tensor.shape, tensor.quantization, generator)
+    if tensor.name == "rope_freqs.weight":
+        values = np.array(model.shape.rope_factors, "<f4")
+    else:
+        values = (1 + 0.1 * generator.standard_normal(tensor.shape)).astype("<f4")
+    return values.view(np.uint8)[np.newaxis]
 
 
 def write_random(path: Path, shape: Shape, quantized: str, seed: int = 0) -> None:

@@ -1,0 +1,1 @@
+"""bench-report: two results of one benchmark, and whether the second is slower."""

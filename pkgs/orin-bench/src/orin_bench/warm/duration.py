@@ -1,0 +1,25 @@
+"""Durations as people type them."""
+
+import re
+
+from orin_core.cli import UserError
+
+_FORM = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+def parse_duration(option: str, text: str) -> float:
+    """The seconds of 90s, 20m or 1h30m; `option` is named in the UserError for anything else."""
+    match = _FORM.fullmatch(text.strip())
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total:
+        raise UserError(f"{option} {text!r}: give a duration such as 90s, 20m or 1h30m")
+    return float(total)
+
+
+def format_duration(seconds: float) -> str:
+    """90 seconds as 1m30s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "m"), (rest, "s")]
+    return "".join(f"{value}{unit}" for value, unit in parts if value) or "0s"
