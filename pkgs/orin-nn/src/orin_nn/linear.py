@@ -12,7 +12,7 @@ from tinygrad import Tensor, dtypes
 from orin_nn.formats import FORMATS, Format
 from orin_nn.gemm import choose, gemm, has_tensor_cores
 from orin_nn.gguf.model import TensorInfo
-from orin_nn.matvec import Norm, fits, fits_norm, matvec
+from orin_nn.matvec import fits, matvec
 
 
 class Linear:
@@ -43,26 +43,18 @@ class Linear:
         """What one product with it reads."""
         return sum(int(plane.nbytes()) for plane in self.planes)
 
-    def __call__(
-        self,
-        x: Tensor,
-        norm: Norm | None = None,
-        residual: Tensor | None = None,
-        gated: bool = False,
-    ) -> Tensor:
-        """`x` (T, K) in float32, normalized, times the transpose, plus `residual` (T, N).
+    def __call__(self, x: Tensor, residual: Tensor | None = None, *, gated: bool = False) -> Tensor:
+        """`x` (T, K) in float32 times the transpose, plus `residual` (T, N): (T, N) in float32.
 
-        (T, N) in float32; with `gated` (T, N / 2), the SiLU of the upper half times the lower.
-        On a GPU several rows at once go through tensor cores, in float16 with float32 sums.
+        With `gated` (T, N / 2): the SiLU of the upper rows' values times the lower ones', as in
+        SwiGLU (arXiv:2002.05202). On a GPU several rows at once go through tensor cores, in
+        float16 with float32 sums.
         """
         (n, k), gpu = self.shape, has_tensor_cores(x.device)
         if gpu and x.shape[0] == 1 and fits(n, k, self.form):
-            if norm and not fits_norm(k, self.form):
-                x, norm = norm(x).contiguous(), None
-            return matvec(x, self.planes, self.form, norm, residual, gated)
+            return matvec(x, self.planes, self.form, residual, gated)
         dtype = dtypes.float16 if gpu else dtypes.float32
-        x = (norm(x) if norm else x).cast(dtype).contiguous()
-        weight = self.form.expand(self.planes).cast(dtype)
+        x, weight = x.cast(dtype).contiguous(), self.form.expand(self.planes).cast(dtype)
         if gpu and choose(x, weight):
             y = gemm(x, weight, dtypes.float32)
         else:

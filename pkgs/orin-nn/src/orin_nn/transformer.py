@@ -20,7 +20,7 @@ from orin_nn.gemm import has_tensor_cores
 from orin_nn.gguf.model import Model, TensorInfo
 from orin_nn.gguf.shapes import Shape
 from orin_nn.linear import Linear
-from orin_nn.matvec import Norm
+from orin_nn.norm import Norm
 
 Read = Callable[[TensorInfo], NDArray[np.uint8]]
 
@@ -62,16 +62,18 @@ class Block:
 
     def __call__(self, h: Tensor, place: Place) -> Tensor:
         """`h` (T, dim) through the layer."""
-        products = [matrix(h, self.attn_norm) for matrix in self.qkv]
+        x = self.attn_norm(h)
+        products = [matrix(x) for matrix in self.qkv]
         qkv = products[0] if len(products) == 1 else Tensor.cat(*products, dim=1)
         q, cache = self._enter(qkv, place)
-        h = self.output(attend(q, cache, place), residual=h)
+        h = self.output(attend(q, cache, place), h)
+        x = self.ffn_norm(h)
         if len(self.gate_up) == 1:
-            x = self.gate_up[0](h, self.ffn_norm, gated=True)
+            x = self.gate_up[0](x, gated=True)
         else:
-            gate, up = (matrix(h, self.ffn_norm) for matrix in self.gate_up)
+            gate, up = (matrix(x) for matrix in self.gate_up)
             x = (gate.silu() * up).contiguous()
-        return self.down(x, residual=h)
+        return self.down(x, h)
 
     def _enter(self, qkv: Tensor, place: Place) -> tuple[Tensor, Tensor]:
         """Queries (heads, T, head_dim), rotated and scaled, and the cache with the new keys."""
@@ -147,7 +149,7 @@ class Transformer:
         h = self.embedding.rows(tokens).contiguous()
         for block in self.blocks:
             h = block(h, place)
-        logits = self.head(h[-1:].contiguous(), self.norm).reshape(-1)
+        logits = self.head(self.norm(h[-1:].contiguous())).reshape(-1)
         Tensor.realize(logits, self.position.assign(self.position + count))
         return logits
 

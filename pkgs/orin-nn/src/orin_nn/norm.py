@@ -1,0 +1,56 @@
+"""RMSNorm (arXiv:1910.07467)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+
+from tinygrad import Tensor, dtypes
+from tinygrad.dtype import AddrSpace
+from tinygrad.uop.ops import AxisType, KernelInfo, Ops, UOp
+
+from orin_nn.gemm import has_tensor_cores
+
+THREADS = 128
+
+
+@dataclass(frozen=True)
+class Norm:
+    """RMSNorm over the last axis with `weight` (K)."""
+
+    weight: Tensor
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`x` (..., K) in float32, normalized.
+
+        A single row (1, K) on a GPU takes one kernel; tinygrad's two leave most of the chip idle.
+        """
+        k = x.shape[-1]
+        if x.shape == (1, k) and k % THREADS == 0 and has_tensor_cores(x.device):
+            out = Tensor.empty(1, k, dtype=dtypes.float32, device=x.device)
+            return out.custom_kernel(x, self.weight, fxn=lambda o, x, w: kernel(o, x, w, self.eps))[
+                0
+            ]
+        scale = (x.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return (x * scale * self.weight).contiguous()
+
+
+def kernel(out: UOp, x: UOp, weight: UOp, eps: float) -> UOp:
+    """The kernel of one row (1, K): every block takes the whole row's mean, and a part of it."""
+    k, ids = weight.shape[0], count()
+
+    def axis(size: int, kind: AxisType) -> UOp:
+        return UOp.range(size, next(ids), kind)
+
+    block, thread = axis(k // THREADS, AxisType.GLOBAL), axis(THREADS, AxisType.LOCAL)
+    step, other = axis(k // THREADS, AxisType.REDUCE), axis(THREADS, AxisType.REDUCE)
+    value = x[0, step * THREADS + thread]
+    shared = UOp.placeholder((THREADS,), dtypes.float32, 0, AddrSpace.LOCAL)
+    squares = (value * value).reduce(step, arg=Ops.ADD)
+    shared = shared.after(shared[thread].store(squares).barrier())
+    mean = shared[other].reduce(other, arg=Ops.ADD) * (1 / k)
+    index = block * THREADS + thread
+    normal = x[0, index] * (mean + eps).rsqrt() * weight[index]
+    stored = out[0, index].store(normal).end(block, thread)
+    return stored.sink(arg=KernelInfo(name=f"rms_norm_{k}", opts_to_apply=()))
