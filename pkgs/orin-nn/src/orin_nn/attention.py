@@ -27,7 +27,8 @@ class Place:
 
     position: Tensor  # (1) int32: of the first of them
     context: int
-    rope: Tensor  # (2, T, head_dim / 2): cosines and sines
+    table: Tensor  # (2, positions, head_dim / 2): cosines and sines of every position
+    rope: Tensor  # (2, T, head_dim / 2): those of the tokens
 
 
 def attend(q: Tensor, cache: Tensor, place: Place) -> Tensor:
@@ -94,13 +95,13 @@ def enter(
             value * scale * is_query.where(norms[0][place], norms[1][place])
             for value, place in zip(values, places, strict=True)
         )
-    cosine, sine = rope[0, 0, i], rope[1, 0, i]
+    at = position[0].cast(dtypes.weakint)
+    cosine, sine = rope[0, at, i], rope[1, at, i]
     rotated = a * cosine - b * sine, b * cosine + a * sine
     stored = []
     for place, value, turned in zip(places, values, rotated, strict=True):
         stored.append(q[head.valid(is_query), 0, place].store(turned * head_dim**-0.5))
         slot = (head - heads).valid(head >= heads)
-        at = position[0].cast(dtypes.weakint)
         kept = is_value.where(value, turned).cast(cache.dtype.base)
         stored.append(cache[slot // kv_heads, slot % kv_heads, at, place].store(kept))
     return UOp.group(*stored).end(head, i).sink(arg=KernelInfo(name="enter", opts_to_apply=()))
@@ -136,17 +137,19 @@ def partial_attention(parts: UOp, q: UOp, cache: UOp, position: UOp) -> UOp:
         seen = chunk * CHUNK + key <= position[0].cast(dtypes.weakint)
         return seen.where(whole * LOG2E, -1e30)
 
-    largest = scores(key := axis(CHUNK, AxisType.REDUCE)).reduce(key, arg=Ops.MAX)
-    key = axis(CHUNK, AxisType.REDUCE)
+    step, four = axis(CHUNK // 4, AxisType.REDUCE), axis(4, AxisType.UNROLL)
+    largest = scores(step * 4 + four).reduce(step, four, arg=Ops.MAX)
+    step, four = axis(CHUNK // 4, AxisType.REDUCE), axis(4, AxisType.UNROLL)
+    key = step * 4 + four
     # Of a chunk in the future every weight would be 1.
     weight = (scores(key) - largest.maximum(-1e29)).exp2()
     component = lane * sides + side
     value = cache[1, kv_head, chunk * CHUNK + key, component].cast(dtypes.float32)
     head = kv_head * group + other
     stored = (
-        parts[chunk, head, component].store((weight * value).reduce(key, arg=Ops.ADD)),
+        parts[chunk, head, component].store((weight * value).reduce(step, four, arg=Ops.ADD)),
         parts[chunk, head, head_dim].store(largest),
-        parts[chunk, head, head_dim + 1].store(weight.reduce(key, arg=Ops.ADD)),
+        parts[chunk, head, head_dim + 1].store(weight.reduce(step, four, arg=Ops.ADD)),
     )
     ended = UOp.group(*stored).end(chunk, kv_head, lane, side, other)
     return ended.sink(arg=KernelInfo(name="partial_attention", opts_to_apply=()))

@@ -44,12 +44,13 @@ def kernel(out: UOp, x: UOp, weight: UOp, eps: float) -> UOp:
         return UOp.range(size, next(ids), kind)
 
     block, thread = axis(k // THREADS, AxisType.GLOBAL), axis(THREADS, AxisType.LOCAL)
-    step, other = axis(k // THREADS, AxisType.REDUCE), axis(THREADS, AxisType.REDUCE)
+    step = axis(k // THREADS, AxisType.REDUCE)
+    other, four = axis(THREADS // 4, AxisType.REDUCE), axis(4, AxisType.UNROLL)
     value = x[0, step * THREADS + thread]
     shared = UOp.placeholder((THREADS,), dtypes.float32, 0, AddrSpace.LOCAL)
     squares = (value * value).reduce(step, arg=Ops.ADD)
     shared = shared.after(shared[thread].store(squares).barrier())
-    mean = shared[other].reduce(other, arg=Ops.ADD) * (1 / k)
+    mean = shared[other * 4 + four].reduce(other, four, arg=Ops.ADD) * (1 / k)
     index = block * THREADS + thread
     normal = x[0, index] * (mean + eps).rsqrt() * weight[index]
     stored = out[0, index].store(normal).end(block, thread)

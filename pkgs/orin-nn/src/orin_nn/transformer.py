@@ -83,7 +83,7 @@ class Block:
             q = Tensor.empty(shape.heads, 1, shape.head_dim, device=qkv.device)
             build = partial(enter, pairs=pairs, eps=shape.norm_eps)
             weights = [norm.weight for norm in self.head_norms]
-            inputs = self.cache, qkv, place.rope, place.position, *weights
+            inputs = self.cache, qkv, place.table, place.position, *weights
             q, cache, *_ = q.custom_kernel(*inputs, fxn=build)
             return q, cache
         keys = shape.kv_heads * shape.head_dim
@@ -115,7 +115,7 @@ class Transformer:
         self.head = self.embedding if self.shape.tied else matrix("output.weight")
         weight = _vector(read(tensors["output_norm.weight"]), device)
         self.norm = Norm(weight, self.shape.norm_eps)
-        self.rope = rotary_table(self.shape, self.context, device)
+        self.table = rotary_table(self.shape, self.context, device)
         self.blocks = [
             Block(model, read, index, device, self.context) for index in range(self.shape.blocks)
         ]
@@ -145,7 +145,8 @@ class Transformer:
         """A step without its graph: `context` is the number of positions that it looks at."""
         count = tokens.shape[0]
         positions = self.position + Tensor.arange(count, dtype=dtypes.int32, device=self.device)
-        place = Place(self.position, context, self.rope[:, positions].contiguous())
+        rope = self.table[:, positions].contiguous()  # lazily: a single token does without
+        place = Place(self.position, context, self.table, rope)
         h = self.embedding.rows(tokens).contiguous()
         for block in self.blocks:
             h = block(h, place)

@@ -11,7 +11,8 @@ def read_tensor(header: Header, name: str) -> NDArray[np.uint8]:
     """The bytes of a tensor, (rows, bytes of a row), mapped from the file and read when used."""
     tensor = header.tensors[name]
     shape = tensor.nbytes // tensor.row_bytes, tensor.row_bytes
-    return np.memmap(header.path, np.uint8, "r", header.start + tensor.offset, shape)
+    mapped = np.memmap(header.path, np.uint8, "r", header.start + tensor.offset, shape)
+    return np.asarray(mapped)  # tinygrad takes no other class of arrays
 
 
 def dequantize(header: Header, name: str) -> NDArray[np.float32]:
