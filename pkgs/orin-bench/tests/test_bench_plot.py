@@ -19,7 +19,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
-from orin_bench.drawing.roofline import draw_roofline
+from orin_bench.drawing.roofline import GREY, draw_roofline
 from orin_bench.drawing.style import COLOURS, STYLE
 from orin_bench.drawing.sweep import draw_sweep
 from orin_bench.plot import Point, check_plot, plot_roofline, plot_sweep
@@ -169,7 +169,7 @@ def test_points_without_operations_are_left_out(styled: None, tmp_path: Path) ->
     assert "<!-- copy  200 GB/s -->" in (tmp_path / "b.svg").read_text()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_no_text_covers_another(seed: int, styled: None) -> None:
     figure = draw_roofline(ROOFLINE, crowd(seed, 15))
     figure.draw_without_rendering()
@@ -183,16 +183,22 @@ def test_no_text_covers_another(seed: int, styled: None) -> None:
         if line.get_marker() != "None":
             (x, y) = axes.transData.transform(line.get_xydata())[0]
             assert not any(box.contains(x, y) for box in boxes)
+    labels = [box for text, box in zip(texts, boxes, strict=True) if "FLOP" not in text.get_text()]
+    assert len(labels) == 15
+    for line in axes.lines:
+        if line.get_color() == GREY:
+            roof = axes.transData.transform_path(line.get_path())
+            assert not any(roof.intersects_bbox(box, filled=False) for box in labels)
     for box in boxes:
         assert axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 + 1
 
 
 def test_too_many_labels_become_numbers_with_a_key(styled: None) -> None:
-    figure = draw_roofline(ROOFLINE, crowd(0, 60))
+    figure = draw_roofline(ROOFLINE, crowd(0, 40))
     figure.draw_without_rendering()
     axes, below = figure.axes
     names = {text.get_text() for text in axes.texts}
-    assert {str(number) for number in range(1, 61)} <= names
+    assert {str(number) for number in range(1, 41)} <= names
     key = texts_of(below)
     assert [text.get_text() for text in key[:2]] == ["1  case 0 large", "2  case 1 large"]
     boxes = [text.get_window_extent() for text in key]

@@ -224,6 +224,14 @@ def test_the_order_of_rows_does_not_matter(first: list[int], second: list[int]) 
     assert sorted(plain.findings, key=str) == sorted(other.findings, key=str)
 
 
+def test_the_order_of_a_cases_names_does_not_matter() -> None:
+    one = Row({"network": "vgg16", "batch": 1}, "torch eager", [1.0])
+    other = Row({"batch": 1, "network": "vgg16"}, "torch eager", [2.0])
+    assert one.identity == other.identity
+    assert one.identity != replace(one, engine="torch graph").identity
+    assert one.identity != replace(one, case={"network": "vgg16", "batch": "1"}).identity
+
+
 def shuffled(run: Result, order: list[int]) -> Result:
     rows = list(run.rows.items())
     return replace(run, rows=dict(rows[i] for i in order))
@@ -235,11 +243,11 @@ def false_verdicts(make: Callable[[int], tuple[Any, Any]], method: Any, tables: 
 
 
 def test_equal_steps_are_rarely_called_different() -> None:
-    """A binomial bound: 5% of 500, and three standard deviations more."""
+    """A binomial bound: 5% of 300, and three standard deviations more."""
     found = false_verdicts(
-        lambda seed: (steps(seed, 10), steps(seed + 10**6, 10)), compare_steps, 500
+        lambda seed: (steps(seed, 10), steps(seed + 10**6, 10)), compare_steps, 300
     )
-    assert 10 <= found <= 25 + 3 * math.sqrt(500 * 0.05 * 0.95)
+    assert 5 <= found <= 15 + 3 * math.sqrt(300 * 0.05 * 0.95)
 
 
 def test_processes_that_differ_need_several_runs() -> None:
@@ -259,16 +267,27 @@ def test_processes_that_differ_need_several_runs() -> None:
     assert several <= bound
 
 
+def test_few_noisy_runs_against_many_quiet_ones() -> None:
+    """Where a t test that pools the variances would be wrong every other time."""
+    tables, bound = 300, 15 + 3 * math.sqrt(300 * 0.05 * 0.95)
+    found = false_verdicts(
+        lambda seed: (steps(seed, 3, noise=0.1), steps(seed + 10**6, 12, noise=0.005)),
+        compare_runs,
+        tables,
+    )
+    assert found <= bound
+
+
 def test_a_table_of_equal_rows_is_rarely_wrong() -> None:
     """Over the whole table, without a threshold's help: Holm's correction."""
     wrong = 0
-    for seed in range(60):
+    for seed in range(40):
         sides = [
             result(*(steps(1000 * seed + first + i, 10) for i in range(10))) for first in (0, 500)
         ]
         found = set(verdicts(judged(sides[0], sides[1], 0.0, 0.05)))
         wrong += bool(found & {Verdict.SLOWER, Verdict.FASTER})
-    assert wrong <= 3 + 3 * math.sqrt(60 * 0.05 * 0.95)
+    assert wrong <= 2 + 3 * math.sqrt(40 * 0.05 * 0.95)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +306,11 @@ def test_the_verdict(factor: float, count: int, noise: float, verdict: Verdict) 
     before = result(steps(0, count, noise=noise))
     after = result(steps(1, count, 1e-3 * factor, noise))
     assert verdicts(judged(before, after)) == [verdict]
+
+
+def test_three_steps_are_too_few_for_any_alpha() -> None:
+    before, after = result(steps(0, 3)), result(steps(1, 3, 9e-3))
+    assert verdicts(judged(before, after, alpha=0.5)) == [Verdict.TOO_FEW]
 
 
 def test_too_many_rows_for_five_steps() -> None:
@@ -347,6 +371,18 @@ def test_p_is_that_of_all_permutations() -> None:
         (before, after), lambda a, b: sum((x > y) for x in a for y in b), n_resamples=np.inf
     )
     assert compare_steps(before, after, ALPHA).p == pytest.approx(exact.pvalue)
+
+
+def test_very_many_steps() -> None:
+    before, after = steps(0, 10**5), steps(1, 10**5, 1.01e-3)
+    found = compare_steps(before, after, ALPHA)
+    assert (found.p, found.least_p) == (0, 0)
+    assert found.low < 1.01 < found.high < found.low + 2e-3
+
+
+def test_the_smallest_p_is_that_of_complete_separation() -> None:
+    found = compare_steps([1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0], ALPHA)
+    assert found.p == pytest.approx(found.least_p) == pytest.approx(2 / 35)
 
 
 def test_holm() -> None:

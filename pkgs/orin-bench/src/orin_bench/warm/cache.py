@@ -88,10 +88,8 @@ class Cache:
         with _explained():
             known = {tuple(row[:-1]): row[-1] for row in self._rows(KNOWN)}
             for *columns, opts in self._rows(FOUND):
-                text = known.get(tuple(columns))
-                outcome = Outcome(**json.loads(text)) if text else None
                 key = dict(zip(COLUMNS, columns, strict=True))
-                yield Entry(key, tuple(pickle.loads(opts)), outcome)
+                yield _decode(key, opts, known.get(tuple(columns)))
 
     def get(self, key: Key) -> Entry | None:
         """The kernel with this key."""
@@ -104,10 +102,7 @@ class Cache:
                 ).fetchone()
                 for table in (FOUND, KNOWN)
             )
-        if not found:
-            return None
-        outcome = Outcome(**json.loads(known[0])) if known else None
-        return Entry(key, tuple(pickle.loads(found[0])), outcome)
+            return _decode(key, found[0], known[0] if known else None) if found else None
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Store all of them or none."""
@@ -133,6 +128,11 @@ class Cache:
         )
 
 
+def _decode(key: Key, opts: bytes, outcome: str | None) -> Entry:
+    known = Outcome(**json.loads(outcome)) if outcome else None
+    return Entry(key, tuple(pickle.loads(opts)), known)
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     """What is wrong with the file, in one line."""
@@ -142,7 +142,7 @@ def _explained() -> Iterator[None]:
         raise UserError(
             f"{CACHEDB}: cannot be written: {error}; set CACHEDB or XDG_CACHE_HOME"
         ) from None
-    except (sqlite3.DatabaseError, pickle.UnpicklingError) as error:
+    except (sqlite3.DatabaseError, pickle.UnpicklingError, EOFError, ValueError) as error:
         raise UserError(
             f"{CACHEDB}: damaged: {error}; move it away, tinygrad makes a new one"
         ) from None

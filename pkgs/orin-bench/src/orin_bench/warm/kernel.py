@@ -1,9 +1,7 @@
 """A kernel as tinygrad searches it."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any
 
 from tinygrad.codegen.opt import Opt
@@ -12,8 +10,6 @@ from tinygrad.device import Device
 from tinygrad.helpers import DEV, getenv
 from tinygrad.renderer import Renderer
 from tinygrad.uop.ops import UOp
-
-COLOR = re.compile(r"\x1b\[\d*m")
 
 Key = dict[str, Any]  # columns and values of tinygrad's table beam_search
 
@@ -70,23 +66,3 @@ class Kernel:
     def variables(self) -> dict[str, int]:
         """Its symbolic sizes, each in the middle of its range, as tinygrad's search has them."""
         return {v.expr: int(v.vmax + v.vmin) // 2 for v in self.ast.variables()}
-
-
-def merge(records: Sequence[dict[str, Any]]) -> list[Kernel]:
-    """The recorded kernels, each once however many programs ran it, the costliest first."""
-    kernels: dict[tuple[bytes, str], Kernel] = {}
-    for record in records:
-        seconds = record["seconds"]
-        kernel = Kernel(
-            **record
-            | {
-                "name": COLOR.sub("", record["name"]),
-                "seconds": median(seconds),
-                "launches": len(seconds),
-            }
-        )
-        known = kernels.get(identity := (kernel.ast.key, kernel.target))
-        if known:
-            kernel = replace(known, launches=known.launches + kernel.launches)
-        kernels[identity] = kernel
-    return sorted(kernels.values(), key=lambda kernel: kernel.total, reverse=True)

@@ -15,41 +15,19 @@ from statistics import median
 from typing import Any
 
 from orin_bench.warm import recorder
-from orin_bench.warm.kernel import Kernel, merge
+from orin_bench.warm.profile import Profile, profile
 from orin_core.cli import UserError
 
 
 @dataclass(frozen=True)
-class Profile:
-    """The kernels that the command's TinyJits replayed, the one that took longest first."""
-
-    kernels: list[Kernel]
-    replays: int
-
-    @property
-    def total(self) -> float:
-        """Seconds of all launches of all kernels."""
-        return sum(kernel.total for kernel in self.kernels)
-
-    @property
-    def step_seconds(self) -> float:
-        """What the kernels of a replay take together, a mean over all replays."""
-        return self.total / self.replays
-
-
-@dataclass(frozen=True)
 class Steps:
-    """The median seconds of a replay, for each TinyJit, and how often each was replayed."""
+    """The median seconds of a replay of each TinyJit, in the order of their first replays.
 
-    medians: list[float]
-    replays: list[int]
+    `unsearched` kernels were wanted with a beam and were not in the cache.
+    """
+
+    seconds: list[float]
     unsearched: int
-
-    @property
-    def seconds(self) -> float:
-        """A replay's seconds, a mean over all replays."""
-        weighed = zip(self.medians, self.replays, strict=True)
-        return sum(seconds * count for seconds, count in weighed) / sum(self.replays)
 
 
 class Program:
@@ -76,14 +54,13 @@ class Program:
         """
         # JIT=2 replays kernel by kernel instead of as one graph.
         records = self._run("kernels", {"JIT": "2", "JITBEAM": str(width)}, quiet=True)
-        kernels = merge([kernel for record in records for kernel in record["kernels"]])
-        if not kernels:
+        if not any(record["kernels"] for record in records):
             raise UserError(
                 f"{self.line}: replays no kernel with TinyJit, and other kernels are not searched"
             )
         for asked in set.union(*(record["widths"] for record in records)) - {width}:
             raise UserError(f"{self.line}: asks for a beam of {asked}: give the same with --beam")
-        return Profile(kernels, sum(record["replays"] for record in records))
+        return profile(records)
 
     def steps(self, width: int) -> Steps:
         """Run the command, its output shown, with the kernels that the cache has for `width`.
@@ -93,9 +70,7 @@ class Program:
         records = self._run("steps", {"JITBEAM": str(width)}, quiet=False)
         replays = [seconds for record in records for seconds in record["steps"]]
         return Steps(
-            # A TinyJit's first replay prepares its graph.
-            [median(seconds[1:] or seconds) for seconds in replays],
-            [len(seconds) for seconds in replays],
+            [median(seconds[1:] or seconds) for seconds in replays],  # the first builds a graph
             sum(record["unsearched"] for record in records),
         )
 

@@ -14,6 +14,7 @@ import os
 import pickle
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -64,14 +65,16 @@ class AfterImport(importlib.abc.MetaPathFinder):
 def record_kernels() -> dict[str, Any]:
     """Record the kernels that a TinyJit replays, with each launch's seconds; search none.
 
-    The record: `kernels`, one a program, `replays`, and `widths`, the beams that were asked for.
+    The record: `kernels`, each with its launches; `steps`, for each TinyJit the number of its
+    `replays` and how often each kernel, by its index, was launched in them; and `widths`, the beams
+    that were asked for.
     """
     from tinygrad import codegen, helpers
     from tinygrad.codegen.opt.postrange import Scheduler
     from tinygrad.engine import jit, realize
     from tinygrad.uop.ops import Ops
 
-    record: dict[str, Any] = {"kernels": [], "replays": 0, "widths": set()}
+    record: dict[str, Any] = {"kernels": [], "steps": [], "widths": set()}
     settings = [getattr(helpers, name) for name in SETTINGS]
     programs: dict[bytes, dict[str, Any]] = {}
     compiling: list[dict[str, Any]] = []
@@ -132,16 +135,23 @@ def record_kernels() -> dict[str, Any]:
             yield seconds
         if kernel and seconds[0] is not None:
             if not kernel["seconds"]:
+                kernel["index"] = len(record["kernels"])
                 record["kernels"].append(kernel)
             kernel["seconds"].append(seconds[0])
+            replayed[-1]["launches"][kernel["index"]] += 1
 
     realize.track_stats = time_launch
 
     replay = jit.CapturedJit.__call__
+    replayed: list[dict[str, Any]] = []  # the one that is running
 
-    def count_replay(*arguments: Any) -> Any:
-        record["replays"] += 1
-        return replay(*arguments)
+    def count_replay(captured: Any, *arguments: Any) -> Any:
+        if "step" not in vars(captured):
+            captured.step = {"replays": 0, "launches": Counter()}
+            record["steps"].append(captured.step)
+        captured.step["replays"] += 1
+        replayed[:] = [captured.step]
+        return replay(captured, *arguments)
 
     jit.CapturedJit.__call__ = count_replay
     return record

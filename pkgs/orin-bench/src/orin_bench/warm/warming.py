@@ -20,8 +20,10 @@ from orin_bench.warm.cache import (
 )
 from orin_bench.warm.duration import format_duration
 from orin_bench.warm.kernel import Kernel
-from orin_bench.warm.program import Profile, Program, Steps
-from orin_bench.warm.worker import Search, Worker, WorkerError
+from orin_bench.warm.profile import Profile, Step
+from orin_bench.warm.program import Program, Steps
+from orin_bench.warm.worker import HangError, Search, Worker, WorkerError
+from orin_core.cli import UserError
 from orin_core.table import Table
 
 COLUMNS = {
@@ -65,9 +67,9 @@ class Searched:
 
     @property
     def saved(self) -> float:
-        """Seconds that all launches together are shorter, if each is in the measured proportion."""
+        """Seconds that a launch in the program is shorter, in the proportion measured here."""
         before, after = self.outcome.before, self.outcome.after
-        return self.kernel.total * (1 - after / before) if before and after else 0.0
+        return self.kernel.seconds * (1 - after / before) if before and after else 0.0
 
 
 def warm(program: Program, width: int, budget: float, top: int | None) -> None:
@@ -81,9 +83,11 @@ def warm(program: Program, width: int, budget: float, top: int | None) -> None:
     profile = program.profile(width)
     kernels = [kernel for kernel in profile.kernels if not kernel.fixed]
     _stand_in(cache, kernels, width)
-    before = profile.step_seconds
+    main = profile.steps[profile.costliest]
+    before = main.seconds
     print(
-        f"{program.line}: {len(profile.kernels)} kernels take {before * 1e3:.3f} ms a step;"
+        f"{program.line}: {len(profile.kernels)} kernels; the costliest step takes"
+        f" {before * 1e3:.3f} ms in {len(main.launches)} of them;"
         f" searching with a beam of {width} for {format_duration(budget)}",
         flush=True,
     )
@@ -94,9 +98,9 @@ def warm(program: Program, width: int, budget: float, top: int | None) -> None:
     try:
         for searched in _search(cache, kernels[:top], width, start + budget):
             done[searched.kernel] = searched
-            saved = sum(other.saved for other in done.values())
-            step = before - saved / profile.replays
-            table.row(_cells(searched, profile, step))
+            saved = sum(main.launches.get(kernel, 0) * done[kernel].saved for kernel in done)
+            step = before - saved / main.replays
+            table.row(_cells(searched, profile, main, step))
     except KeyboardInterrupt:
         print(
             f"{len(done)} kernels were searched, which {CACHEDB} keeps;"
@@ -111,7 +115,7 @@ def warm(program: Program, width: int, budget: float, top: int | None) -> None:
         f" {before * 1e3:.3f} -> {step * 1e3:.3f} ms",
         flush=True,
     )
-    _measure(program, width)
+    _measure(program, width, profile.costliest)
 
 
 def _stand_in(cache: Cache, kernels: Sequence[Kernel], width: int) -> None:
@@ -189,6 +193,8 @@ def _improve(
     try:
         try:
             checked = worker.check(kernel, candidates)
+        except HangError:
+            raise
         except WorkerError:  # a candidate of the search may have left the device unusable
             checked = worker.check(kernel, candidates)
         if checked.wrong == len(candidates) > 0:
@@ -212,13 +218,13 @@ def _improve(
     return Entry(entry.key, (checked and checked.opts) or kernel.baseline, outcome)
 
 
-def _cells(searched: Searched, profile: Profile, step: float) -> list[str]:
+def _cells(searched: Searched, profile: Profile, main: Step, step: float) -> list[str]:
     kernel, outcome = searched.kernel, searched.outcome
     before, after = outcome.before, outcome.after
     return [
         kernel.name,
         f"{kernel.total / profile.total:.1%}",
-        f"{kernel.launches / profile.replays:.4g}",
+        f"{main.launches.get(kernel, 0) / main.replays:.4g}",
         f"{before * 1e6:.1f}" if before else "-",
         f"{after * 1e6:.1f}" if after else "-",
         f"{before / after:.2f}x" if before and after else "-",
@@ -228,17 +234,18 @@ def _cells(searched: Searched, profile: Profile, step: float) -> list[str]:
     ]
 
 
-def _measure(program: Program, width: int) -> None:
-    """Run the program without and with what was found, and print both."""
-    steps: list[Steps] = []
+def _measure(program: Program, width: int, step: int) -> None:
+    """Run the program without and with what was found; print both, and what a step gained."""
+    runs: list[Steps] = []
     for title, beam in (("before", 0), ("after", width)):
         print(f"\n{title}, JITBEAM={beam}:", flush=True)
-        steps.append(program.steps(beam))
-    before, after = steps
-    if after.unsearched:
-        print(f"{after.unsearched} kernels were not in the profile, and ran unsearched")
+        runs.append(program.steps(beam))
+    if len(runs[0].seconds) != len(runs[1].seconds):
+        raise UserError(f"{program.line}: replays other steps in each run: nothing to compare")
+    before, after = (run.seconds[step] for run in runs)
+    if unsearched := runs[1].unsearched:
+        print(f"{unsearched} kernels were not in the profile, and ran unsearched")
     print(
-        f"\nmeasured: a step {before.seconds * 1e3:.3f} -> {after.seconds * 1e3:.3f} ms,"
-        f" {before.seconds / after.seconds:.2f} times as fast; from now on:"
-        f" JITBEAM={width} {program.line}"
+        f"\nmeasured: the step {before * 1e3:.3f} -> {after * 1e3:.3f} ms,"
+        f" {before / after:.2f} times as fast; from now on: JITBEAM={width} {program.line}"
     )

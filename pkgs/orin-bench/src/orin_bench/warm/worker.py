@@ -42,7 +42,11 @@ class Search:
 
 
 class WorkerError(Exception):
-    """The process crashed, hung or gave up."""
+    """The process crashed or gave up."""
+
+
+class HangError(WorkerError):
+    """The process did not answer in time, and was ended."""
 
 
 class Worker:
@@ -99,19 +103,19 @@ class Worker:
 
     def _receive(self, limit: float) -> tuple[str, Any]:
         assert self._connection
-        failure = "crashed"
         try:
-            if self._connection.poll(max(0.0, limit - time.monotonic())):
-                kind, content = self._connection.recv()
-                if kind != "failed":
-                    return kind, content
-                failure = content
-            else:
-                failure = "hung"
+            if not self._connection.poll(max(0.0, limit - time.monotonic())):
+                raise HangError("hung")
+            kind, content = self._connection.recv()
+            if kind == "failed":
+                raise WorkerError(content)
+            return kind, content
         except (EOFError, ConnectionError):
-            pass
-        self.close()
-        raise WorkerError(failure)
+            self.close()
+            raise WorkerError("crashed") from None
+        except WorkerError:
+            self.close()
+            raise
 
 
 @contextmanager
@@ -136,7 +140,10 @@ def _serve(connection: Connection) -> None:
     # the binaries of thousands of candidates are not worth storing.
     os.environ |= {"CACHELEVEL": "0", "BEAM": "0", "JITBEAM": "0"}
 
+    from tinygrad.codegen import to_program_cache
     from tinygrad.codegen.opt import KernelOptError
+    from tinygrad.device import Device
+    from tinygrad.engine.realize import runtime_cache
 
     from orin_bench.warm.check import check
     from orin_bench.warm.search import Compilers, search
@@ -160,6 +167,11 @@ def _serve(connection: Connection) -> None:
             # After an error of the device nothing on it can be trusted: the next job is another's.
             send("failed", f"{type(error).__name__}: {error}".partition("\n")[0])
             return
+        # Thousands of candidates would fill the memory, which a Jetson's GPU shares.
+        to_program_cache.clear()
+        runtime_cache.clear()
+        for device in Device._opened_devices:
+            Device[device].allocator.free_cache()
 
 
 def _die_with_parent() -> None:
