@@ -14,7 +14,7 @@ from tinygrad import Tensor, dtypes
 from tinygrad.dtype import AddrSpace
 from tinygrad.uop.ops import AxisType, KernelInfo, Ops, UOp
 
-from orin_nn.gemm import has_tensor_cores
+from orin_nn.gpu import is_gpu
 
 # Positions that one block of threads attends to.
 CHUNK = 64
@@ -37,11 +37,11 @@ def attend(q: Tensor, cache: Tensor, place: Place) -> Tensor:
     (T, heads * d) in float32. A query sees what stands before it and itself.
     """
     tokens, head_dim = q.shape[1:]
-    if tokens == 1 and has_tensor_cores(q.device) and head_dim % CHUNK == 0:
+    if tokens == 1 and is_gpu(q.device) and head_dim % CHUNK == 0:
         return _decode(q, cache, place)
     cache = cache[:, :, : place.context]
     kv_heads = cache.shape[1]
-    dtype = cache.dtype if has_tensor_cores(q.device) else dtypes.float32
+    dtype = cache.dtype if is_gpu(q.device) else dtypes.float32
     # The queries of one group share its keys: (kv_heads, queries, d).
     rows = q.cast(dtype).reshape(kv_heads, -1, head_dim).contiguous()
     scores = rows.dot(cache[0].cast(dtype).transpose(1, 2), dtype=dtypes.float32)

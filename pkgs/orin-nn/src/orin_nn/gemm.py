@@ -14,7 +14,8 @@ from tinygrad import Tensor, dtypes
 from tinygrad.dtype import DType
 from tinygrad.uop.ops import AxisType, KernelInfo, Ops, UOp
 
-GPUS = ("CUDA", "NV")
+from orin_nn.gpu import has_tensor_cores
+
 # mma.m16n8k16 (PTX ISA, "Matrix Fragments for mma.m16n8k16"): lane l holds of A the rows l/4 and
 # l/4 + 8, of B the column l/4, of the result the columns 2 (l%4) and 2 (l%4) + 1.
 M, N, K = 16, 8, 16
@@ -64,7 +65,7 @@ def gemm(x: Tensor, weight: Tensor, dtype: DType | None = None) -> Tensor:
     """The product of `x` (M, K) and the transpose of `weight` (N, K), both float16 or bfloat16.
 
     (M, N) in `dtype`, by default `x`'s; sums are in float32. Raises ValueError for a shape that no
-    tile divides and for a device without these tensor cores: see `fits`.
+    tile divides and for a device without these tensor cores: see `choose`.
     """
     if (tile := choose(x, weight)) is None:
         raise ValueError(f"no tile for {x.shape} by {weight.shape} in {x.dtype} on {x.device}")
@@ -73,7 +74,10 @@ def gemm(x: Tensor, weight: Tensor, dtype: DType | None = None) -> Tensor:
 
 
 def choose(x: Tensor, weight: Tensor) -> Tile | None:
-    """The largest tile that still fills the chip, else the smallest that divides the shape."""
+    """The largest tile that still fills the chip, else the smallest that divides the shape.
+
+    None where none does, and for a type or a device that has no such instruction.
+    """
     (m, k), n = x.shape, weight.shape[0]
     if not has_tensor_cores(x.device) or x.dtype != weight.dtype:
         return None
@@ -83,10 +87,6 @@ def choose(x: Tensor, weight: Tensor) -> Tile | None:
     filling = [t for t in fitting if m // t.block[0] * (n // t.block[1]) >= BLOCKS]
     candidates = filling or fitting[-1:]
     return candidates[0] if candidates else None
-
-
-def has_tensor_cores(device: str | tuple[str, ...]) -> bool:
-    return isinstance(device, str) and device.split(":")[0] in GPUS
 
 
 def kernel(c: UOp, a: UOp, b: UOp, tile: Tile) -> UOp:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from tinygrad import Tensor, dtypes
 
 from orin_nn.formats import FORMATS, Format
-from orin_nn.gemm import choose, gemm, has_tensor_cores
+from orin_nn.gemm import choose, gemm
 from orin_nn.gguf.model import TensorInfo
+from orin_nn.gpu import is_gpu
 from orin_nn.matvec import fits, matvec
 
 
@@ -50,7 +51,7 @@ class Linear:
         SwiGLU (arXiv:2002.05202). On a GPU several rows at once go through tensor cores, in
         float16 with float32 sums.
         """
-        (n, k), gpu = self.shape, has_tensor_cores(x.device)
+        (n, k), gpu = self.shape, is_gpu(x.device)
         if gpu and x.shape[0] == 1 and fits(n, k, self.form):
             return matvec(x, self.planes, self.form, residual, gated)
         dtype = dtypes.float16 if gpu else dtypes.float32

@@ -7,11 +7,12 @@ idles: here the axis is split, each part is a product of its own, and their sum 
 
 from tinygrad import Tensor
 
+from orin_nn.gpu import is_gpu
+
 # What the default heuristic of tinygrad 0.13 gives one warp: a 64 by 32 tile on tensor cores, or,
 # for matrices too thin for them, four results a thread.
 TILE, THIN_TILE = 64 * 32, 4 * 32
 THIN = 16
-GPUS = ("CUDA", "NV")
 # Up to so many results tinygrad splits the axis by itself, within one block of threads.
 GROUPED = 2048
 # Measured on ResNet-50 at batch 1 on an H200 (132 multiprocessors): 256, 512, 1024 warps gave 1295,
@@ -26,7 +27,7 @@ def matmul(x: Tensor, weight: Tensor) -> Tensor:
     Sums are in float32; the parts of a split product are rounded to `x`'s type in between.
     """
     (m, k), n = x.shape, weight.shape[0]
-    parts = split(m, n, k) if x.device in GPUS else 1
+    parts = split(m, n, k) if is_gpu(x.device) else 1
     if parts == 1:
         return x @ weight.T
     left = x.reshape(m, parts, k // parts).permute(1, 0, 2)

@@ -9,7 +9,7 @@ from tinygrad import Tensor, dtypes
 from tinygrad.dtype import AddrSpace
 from tinygrad.uop.ops import AxisType, KernelInfo, Ops, UOp
 
-from orin_nn.gemm import has_tensor_cores
+from orin_nn.gpu import is_gpu
 
 THREADS = 128
 
@@ -27,7 +27,7 @@ class Norm:
         A single row (1, K) on a GPU takes one kernel; tinygrad's two leave most of the chip idle.
         """
         k = x.shape[-1]
-        if x.shape == (1, k) and k % THREADS == 0 and has_tensor_cores(x.device):
+        if x.shape == (1, k) and k % THREADS == 0 and is_gpu(x.device):
             out = Tensor.empty(1, k, dtype=dtypes.float32, device=x.device)
             return out.custom_kernel(x, self.weight, fxn=lambda o, x, w: kernel(o, x, w, self.eps))[
                 0

@@ -16,9 +16,9 @@ from tinygrad import Tensor, TinyJit, dtypes
 from tinygrad.helpers import Context
 
 from orin_nn.attention import CHUNK, Place, attend, enter, remember
-from orin_nn.gemm import has_tensor_cores
 from orin_nn.gguf.model import Model, TensorInfo
 from orin_nn.gguf.shapes import Shape
+from orin_nn.gpu import is_gpu
 from orin_nn.linear import Linear
 from orin_nn.norm import Norm
 
@@ -79,7 +79,7 @@ class Block:
         """Queries (heads, T, head_dim), rotated and scaled, and the cache with the new keys."""
         shape, tokens = self.shape, qkv.shape[0]
         pairs = shape.architecture == "llama"
-        if tokens == 1 and has_tensor_cores(qkv.device):
+        if tokens == 1 and is_gpu(qkv.device):
             q = Tensor.empty(shape.heads, 1, shape.head_dim, device=qkv.device)
             build = partial(enter, pairs=pairs, eps=shape.norm_eps)
             weights = [norm.weight for norm in self.head_norms]
@@ -131,7 +131,10 @@ class Transformer:
 
         `end` is the position after them: shapes depend on it, the position itself is kept on the
         device. Every T and every power of two that holds `end` is captured as a graph of its own.
+        Raises ValueError beyond the context.
         """
+        if end > self.context:
+            raise ValueError(f"position {end} is beyond the context of {self.context}")
         context = SHORTEST
         while context < end:
             context *= 2
