@@ -5,6 +5,7 @@
   contains,
   hasLines,
   refuses,
+  self,
   unit,
   ...
 }:
@@ -12,6 +13,34 @@ let
   perf = configure { perf = true; };
   tuned = perf { };
   with' = settings: perf { orin.performance = settings; };
+
+  # A file of bench-warm export with one kernel.
+  exported =
+    kernel: changes:
+    builtins.toFile "beam-cache.json" (
+      builtins.toJSON (
+        {
+          format = "orinix beam cache";
+          schema = 1;
+          tinygrad = self.nixosConfigurations.nixos.pkgs.tinygrad.version;
+          kernels = [
+            (
+              {
+                device = "CUDA";
+                architecture = "sm_87";
+              }
+              // kernel
+            )
+          ];
+        }
+        // changes
+      )
+    );
+  cached = file: with' { beamCache = file; };
+  cache = exported { } { };
+  beamCache =
+    builtins.unsafeDiscardStringContext
+      (cached cache).systemd.user.units."orin-beam-cache.service".text;
 
   nvpmodel = unit tuned "nvpmodel.service";
   clock = unit tuned "orin-gpu-clock.service";
@@ -111,4 +140,49 @@ in
       (perf {
         hardware.nvidia-jetpack.maxClock = true;
       });
+
+  "a shipped cache is taken into the user's own at login" =
+    contains ''bin/bench-warm" "import" "--trust" "${cache}"'' beamCache
+    && lib.elem "default.target" (cached cache).systemd.user.services.orin-beam-cache.wantedBy;
+  "a shipped cache is there for services" =
+    toString (cached cache).environment.etc."orin/beam-cache.json".source == cache;
+  "the import is sandboxed as far as a user may" = hasLines [
+    "NoNewPrivileges=true"
+    "RestrictAddressFamilies=none"
+    "SystemCallFilter=~@privileged"
+    "Type=oneshot"
+  ] beamCache;
+  "no cache is shipped unless given" =
+    !(tuned.systemd.user.services ? orin-beam-cache)
+    && !(tuned.environment.etc ? "orin/beam-cache.json");
+  "a cache of this board is taken, and its processor's" =
+    !refuses [ "beamCache" ] (cached cache)
+    && !refuses [ "beamCache" ] (
+      cached (
+        exported {
+          device = "CPU";
+          architecture = "arm64,native";
+        } { }
+      )
+    );
+  "a cache of another GPU is refused with both" = refuses [
+    "orin.performance.beamCache"
+    "CUDA sm_90"
+    "this system is sm_87"
+  ] (cached (exported { architecture = "sm_90"; } { }));
+  "a cache of another processor is refused" = refuses [ "CPU x86_64,native" ] (
+    cached (
+      exported {
+        device = "CPU";
+        architecture = "x86_64,native";
+      } { }
+    )
+  );
+  "a cache of another tinygrad is refused" = refuses [
+    "is of tinygrad 0.1.0"
+    "search again"
+  ] (cached (exported { } { tinygrad = "0.1.0"; }));
+  "another file is refused" = refuses [ "is no file of `bench-warm export`" ] (
+    cached (builtins.toFile "other.json" "{ }")
+  );
 }

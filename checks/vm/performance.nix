@@ -1,7 +1,10 @@
 # modules/performance on a machine whose sysfs and nvpmodel are fakes: the clocks are pinned, pinned
-# again after the power mode changes, and unlocked by a stop and by a failure.
+# again after the power mode changes, and unlocked by a stop and by a failure. A user finds the
+# searched kernels that the system ships.
 self:
 let
+  inherit (self.inputs.nixpkgs) lib;
+
   # Answers like NVIDIA's nvpmodel, and forgets pinned clocks like it.
   nvpmodel =
     pkgs:
@@ -14,6 +17,39 @@ let
         esac
       done
     '';
+  # What bench-warm export writes of one kernel.
+  beamCache =
+    pkgs:
+    builtins.toFile "beam-cache.json" (
+      builtins.toJSON {
+        format = "orinix beam cache";
+        schema = 1;
+        tinygrad = pkgs.tinygrad.version;
+        cache = 22;
+        kernels = [
+          {
+            name = "r_64_32";
+            device = "CPU";
+            architecture = "x86_64,native";
+            suffix = "";
+            ast = lib.concatStrings (lib.genList (_: "a5") 32);
+            beam = 2;
+            estimate = true;
+            opts = [
+              [
+                "UPCAST"
+                0
+                4
+              ]
+            ];
+            state = "faster";
+            before = 2.0e-3;
+            after = 1.0e-3;
+            reason = null;
+          }
+        ];
+      }
+    );
   gpu = "/fake/devices/platform/17000000.gpu/devfreq/17000000.gpu";
 in
 {
@@ -32,7 +68,14 @@ in
         enable = true;
         powerMode = "30w";
         sysfs = "/fake";
+        beamCache = beamCache pkgs;
       };
+
+      users.users.ada = {
+        isNormalUser = true;
+        linger = true;
+      };
+      environment.systemPackages = [ pkgs.orin-bench ];
 
       services.nvpmodel = {
         enable = true;
@@ -110,6 +153,11 @@ in
     with subtest("memory settings are in force"):
         assert machine.succeed("sysctl -n vm.swappiness").strip() == "10"
         assert machine.succeed("sysctl -n vm.overcommit_memory").strip() == "1"
+
+    with subtest("a user has the kernels that the system ships"):
+        machine.wait_until_succeeds("test -e /home/ada/.cache/tinygrad/cache.db")
+        machine.wait_until_succeeds("su - ada -c 'bench-warm status' | grep 'cache.db: 1 kernels'")
+        machine.succeed("su - ada -c 'bench-warm import /etc/orin/beam-cache.json' | grep '1 already known'")
 
     machine.succeed("systemctl start orin-gpu-clock.service")
     print(machine.succeed("orin-tune status --path.sysfs /fake"))

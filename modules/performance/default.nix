@@ -28,6 +28,8 @@ let
   mkTuned = lib.mkOverride 900;
 in
 {
+  imports = [ ./beam-cache.nix ];
+
   options.orin.performance = {
     enable = lib.mkEnableOption "power mode, pinned clocks and memory settings for steady GPU work";
 

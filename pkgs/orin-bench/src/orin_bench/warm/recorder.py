@@ -157,8 +157,10 @@ def record_kernels() -> dict[str, Any]:
     return record
 
 
-def record_steps() -> dict[str, Any]:
+def record_steps(width: int) -> dict[str, Any]:
     """Time every replay of every TinyJit with an idle device before and after; search no kernel.
+
+    The TinyJits' beam is `width`, whatever the program asks for.
 
     The record: `steps`, a list of seconds for each TinyJit in the order of their first replays, and
     `unsearched`, how many kernels were wanted with a beam and were not in the cache.
@@ -170,6 +172,8 @@ def record_steps() -> dict[str, Any]:
     from tinygrad.helpers import diskcache_get, getenv
 
     record: dict[str, Any] = {"steps": [], "unsearched": 0}
+    compile_linear = jit.compile_linear
+    jit.compile_linear = lambda linear, beam: compile_linear(linear, width)
     replay = jit.CapturedJit.__call__
 
     def synchronize() -> None:
@@ -211,8 +215,8 @@ def record_steps() -> dict[str, Any]:
     return record
 
 
-def start_recording() -> None:
-    record = {"kernels": record_kernels, "steps": record_steps}[os.environ[RECORD_KIND]]()
+def start_recording(width: int) -> None:
+    record = record_kernels() if os.environ[RECORD_KIND] == "kernels" else record_steps(width)
     file = Path(os.environ[RECORD_FOLDER]) / f"{os.getpid()}.pickle"
 
     def write() -> None:
@@ -233,5 +237,6 @@ def run_shadowed() -> None:
 
 
 if __name__ == "sitecustomize":
-    sys.meta_path.insert(0, AfterImport(TRIGGER, start_recording))
+    asked = int(os.environ["JITBEAM"])  # which the program may change before it imports tinygrad
+    sys.meta_path.insert(0, AfterImport(TRIGGER, lambda: start_recording(asked)))
     run_shadowed()

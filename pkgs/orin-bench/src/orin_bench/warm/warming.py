@@ -103,7 +103,7 @@ def warm(program: Program, width: int, budget: float, top: int | None) -> None:
             table.row(_cells(searched, profile, main, step))
     except KeyboardInterrupt:
         print(
-            f"{len(done)} kernels were searched, which {CACHEDB} keeps;"
+            f"{len(done)} of {len(kernels)} kernels were searched and are kept in {CACHEDB};"
             " the same command goes on with the others",
             file=sys.stderr,
         )
@@ -181,10 +181,14 @@ def _improve(
     A search that the end of the budget, `last`, cuts short is to be done again.
     """
     kernel = task.kernel
-    found, unfinished = Search(), False
+    found = Search()
+    unfinished = None
     if entry.outcome:
         found = worker.search(kernel, () if task.bare else kernel.baseline, width, deadline)
-        unfinished = not task.bare or time.monotonic() >= deadline == last
+        if time.monotonic() >= deadline == last:
+            unfinished = entry.outcome.state
+        elif not task.bare:
+            unfinished = BEGUN
     candidates = found.best(CANDIDATES)
     if entry.opts != kernel.baseline:
         candidates.append(entry.opts)
@@ -202,7 +206,7 @@ def _improve(
     except WorkerError as error:
         reason = str(error)
     if unfinished and not reason:
-        state = BEGUN
+        state = unfinished
     elif checked and checked.opts:
         state = FASTER
     else:

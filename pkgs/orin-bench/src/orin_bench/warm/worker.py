@@ -59,11 +59,13 @@ class Worker:
     def search(
         self, kernel: "Kernel", start: "tuple[Opt, ...]", width: int, deadline: float
     ) -> Search:
-        """Search from `start` until time.monotonic() is `deadline`."""
+        """Search from `start` until time.monotonic() is `deadline`.
+
+        A search that does not end by itself then is ended, which is no failure.
+        """
         found = Search()
         try:
-            connection = self._started()
-            connection.send(("search", (kernel, start, width, deadline)))
+            self._send("search", kernel, start, width, deadline)
             limit = deadline + GRACE
             while (message := self._receive(limit))[0] != "done":
                 limit = deadline + GRACE
@@ -72,12 +74,13 @@ class Worker:
                 else:
                     found.timed.append(message[1])
         except WorkerError as error:
-            found.failure = str(error)
+            late = isinstance(error, HangError) and time.monotonic() >= deadline + GRACE
+            found.failure = None if late else str(error)
         return found
 
     def check(self, kernel: "Kernel", candidates: "Sequence[tuple[Opt, ...]]") -> "Checked":
         """Raises WorkerError where the kernel cannot be checked."""
-        self._started().send(("check", (kernel, candidates)))
+        self._send("check", kernel, candidates)
         checked: Checked = self._receive(time.monotonic() + CHECK)[1]
         return checked
 
@@ -90,7 +93,7 @@ class Worker:
             self._process.join()
         self._process = self._connection = None
 
-    def _started(self) -> Connection:
+    def _send(self, job: str, *arguments: Any) -> None:
         if self._connection is None:
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
@@ -99,7 +102,11 @@ class Worker:
                 self._process.start()
             theirs.close()
             self._receive(time.monotonic() + START)
-        return self._connection
+        try:
+            self._connection.send((job, arguments))
+        except ConnectionError:  # it ended after its last answer
+            self.close()
+            raise WorkerError("crashed") from None
 
     def _receive(self, limit: float) -> tuple[str, Any]:
         assert self._connection
@@ -148,30 +155,30 @@ def _serve(connection: Connection) -> None:
     from orin_bench.warm.check import check
     from orin_bench.warm.search import Compilers, search
 
-    def send(kind: str, content: Any) -> None:
+    def report(kind: str, content: Any) -> None:
         connection.send((kind, content))
 
     compilers = None
-    send("ready", None)
+    report("ready", None)
     while True:
-        job, arguments = connection.recv()
+        job, (kernel, *arguments) = connection.recv()
+        result = None
         try:
             if job == "search":
                 compilers = compilers or Compilers()
-                kernel, start, width, deadline = arguments
-                search(kernel, start, width, deadline, compilers, send)
-                send("done", None)
+                start, width, deadline = arguments
+                search(kernel, start, width, deadline, compilers, report)
             else:
-                send("done", check(*arguments))
+                result = check(kernel, *arguments)
+            # Thousands of candidates would fill the memory, which a Jetson's GPU shares.
+            to_program_cache.clear()
+            runtime_cache.clear()
+            Device[kernel.device].allocator.free_cache()
         except (*DEVICE_ERRORS, KernelOptError) as error:
             # After an error of the device nothing on it can be trusted: the next job is another's.
-            send("failed", f"{type(error).__name__}: {error}".partition("\n")[0])
+            report("failed", f"{type(error).__name__}: {error}".partition("\n")[0])
             return
-        # Thousands of candidates would fill the memory, which a Jetson's GPU shares.
-        to_program_cache.clear()
-        runtime_cache.clear()
-        for device in Device._opened_devices:
-            Device[device].allocator.free_cache()
+        report("done", result)
 
 
 def _die_with_parent() -> None:
