@@ -31,11 +31,24 @@ in
     default = null;
     example = lib.literalExpression "./resnet50.json";
     description = ''
-      File of `bench-warm export`: what tinygrad's kernel search found on a board like this one. At
-      every login it is taken into the user's own cache, where any program of tinygrad finds it
-      that runs with the beam it was searched with (`JITBEAM=2`), and what was found on this board
-      stays. It is also /etc/orin/beam-cache.json, for `bench-warm import` in a service with a
-      cache of its own. None by default: a search is worth most for the kernels one runs.
+      File of `bench-warm export`: what tinygrad's kernel search found on a board like this one.
+      When a user logs in who was not yet, it is taken into that user's own cache
+      (`~/.cache/tinygrad`), where any program of tinygrad finds it that runs on the device (`NV`,
+      `CUDA`) and with the beam it was searched with (`JITBEAM=2`); what was found on this board
+      stays.
+
+      System services get nothing by themselves, nor does `sudo`: they do not log in. A service
+      takes it before it starts, as its own user and into its own cache, from
+      `/etc/orin/beam-cache.json`:
+
+      ```nix
+      environment = { JITBEAM = "2"; CACHEDB = "/var/cache/myservice/tinygrad.db"; };
+      serviceConfig.CacheDirectory = "myservice";
+      serviceConfig.ExecStartPre =
+        "''${lib.getExe' pkgs.orin-bench "bench-warm"} import --trust /etc/orin/beam-cache.json";
+      ```
+
+      None by default: a search is worth most for the kernels one runs.
     '';
   };
 

@@ -159,14 +159,23 @@ def test_the_roof_is_the_smaller_bound(styled: None) -> None:
     assert [tuple(np.asarray(line.get_xydata())[0]) for line in marker] == [(683.0, 2e14)]
 
 
-def test_points_without_operations_are_left_out(styled: None, tmp_path: Path) -> None:
-    embedding = Point("embedding", "tinygrad CUDA", "float16", 0.0, 0.0)
-    plot_roofline(tmp_path / "a.svg", ROOFLINE, [POINT, embedding])
+def test_points_without_a_place_are_left_out(styled: None, tmp_path: Path) -> None:
+    without = [
+        Point("embedding", "tinygrad CUDA", "float16", x, y)
+        for x, y in ((0.0, 0.0), (math.inf, 1e12), (1.0, math.inf), (math.nan, 1e12))
+    ]
+    plot_roofline(tmp_path / "a.svg", ROOFLINE, [POINT, *without])
     text = (tmp_path / "a.svg").read_text()
     assert "<!-- matmul 4096 -->" in text
     assert "embedding" not in text
     plot_roofline(tmp_path / "b.svg", Roofline("NV", 2e11, 1e-6, {}), [])
     assert "<!-- copy  200 GB/s -->" in (tmp_path / "b.svg").read_text()
+
+
+def test_a_name_is_no_formula(tmp_path: Path) -> None:
+    name = r"a_$\frac$_model"
+    plot_roofline(tmp_path / "a.svg", ROOFLINE, [Point(name, "torch", "float16", 1.0, 1e12)])
+    assert f"<!-- {name} -->" in (tmp_path / "a.svg").read_text()
 
 
 @pytest.mark.parametrize("seed", range(4))

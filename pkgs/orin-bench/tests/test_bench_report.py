@@ -320,10 +320,11 @@ def test_too_many_rows_for_five_steps() -> None:
     assert set(verdicts(judged(before, after))) == {Verdict.TOO_FEW}
 
 
-def test_several_runs_a_side() -> None:
+@pytest.mark.parametrize("count", [1, 10])
+def test_several_runs_a_side_however_few_their_steps(count: int) -> None:
     factors = [1.0, 1.01, 0.99, 1.0, 1.1, 1.11, 1.09, 1.1]
     runs = [
-        result(steps(i, 10, 1e-3 * factor, noise=0.002), name=f"{i}.json")
+        result(steps(i, count, 1e-3 * factor, noise=0.002), name=f"{i}.json")
         for i, factor in enumerate(factors)
     ]
     for before, after, verdict in (

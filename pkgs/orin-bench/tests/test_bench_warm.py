@@ -122,18 +122,14 @@ def test_a_search_is_kept_and_measured(script: Path, tmp_path: Path) -> None:
     assert f"{tmp_path / 'cache.db'}: {len(found)} kernels" in run("status").stdout
 
 
-def test_a_search_improves_on_tinygrad_in_time_and_computes_the_same(
-    worker: Worker, kernel: Kernel
-) -> None:
+def test_a_search_ends_in_time_and_computes_the_same(worker: Worker, kernel: Kernel) -> None:
     worker.check(kernel, [])  # which starts the process
     start = time.monotonic()
     found = worker.search(kernel, kernel.baseline, 2, start + 3)
     assert time.monotonic() - start < 3 + watching.GRACE
     assert found.failure is None
     assert len(found.timed) > 3
-    checked = worker.check(kernel, found.best(3))
-    assert checked.wrong == 0
-    assert checked.after <= checked.before
+    assert worker.check(kernel, found.best(3)).wrong == 0
 
 
 @pytest.mark.parametrize(
@@ -171,9 +167,19 @@ def test_a_search_that_fails_leaves_what_it_found(
     assert worker.check(kernel, found.best(1)).wrong == 0  # by a new process
 
 
-def test_an_optimization_that_does_not_apply_is_said(worker: Worker, kernel: Kernel) -> None:
-    with pytest.raises(WorkerError, match="KernelOptError"):
-        worker.check(kernel, [(Opt(OptOps.UPCAST, 0, 7),)])
+def test_an_optimization_that_does_not_apply_spoils_no_other(
+    worker: Worker, kernel: Kernel
+) -> None:
+    checked = worker.check(kernel, [(Opt(OptOps.UPCAST, 0, 7),), kernel.baseline])
+    assert checked.wrong == 1
+
+
+def test_a_process_that_does_not_start_is_no_fault_of_the_kernel(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "START", 0.0)
+    with pytest.raises(UserError, match="the process that searches hung as it started"):
+        Worker().search(kernel, (), 2, time.monotonic() + 5)
 
 
 def test_a_process_that_ended_meanwhile_is_replaced(worker: Worker, kernel: Kernel) -> None:
@@ -226,11 +232,15 @@ def last(runs: list[checking.Run]) -> checking.Run:
     return runs[-1]
 
 
-def test_other_commands_are_refused_in_one_line(script: Path) -> None:
+def test_other_commands_are_refused_in_one_line(script: Path, tmp_path: Path) -> None:
+    headless = tmp_path / "headless"
+    headless.write_text("echo without a #! line\n")
+    headless.chmod(0o755)
     cases: list[tuple[list[object], str]] = [
         (["nosuch-command"], "unknown command 'nosuch-command'"),
         ([script], f"unknown command '{script}': python {script} runs it"),
         ([sys.executable, "-c", "print(1)"], "replays no kernel with TinyJit"),
+        ([headless], f"{headless}: cannot be run: Exec format error"),
     ]
     for words, message in cases:
         done = run(*words)
@@ -248,14 +258,18 @@ def test_a_command_that_fails_says_why_once(script: Path) -> None:
     assert second.endswith("ended with status 1")
 
 
+@pytest.mark.parametrize(
+    ("beam", "remedy"), [(7, "give the same with --beam"), (0, "it would use nothing")]
+)
 def test_a_command_that_asks_for_another_beam_is_refused(
-    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beam: int, remedy: str
 ) -> None:
     # Said by a sitecustomize.py of the user's, which still runs.
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "sitecustomize.py").write_text("import os; os.environ['JITBEAM'] = '7'")
+    setting = f"import os; os.environ['JITBEAM'] = '{beam}'"
+    (tmp_path / "own" / "sitecustomize.py").write_text(setting)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"), prepend=os.pathsep)
-    with pytest.raises(UserError, match="asks for a beam of 7: give the same with --beam"):
+    with pytest.raises(UserError, match=f"asks for a beam of {beam}: {remedy}"):
         Program([sys.executable, str(script)]).profile(2)
 
 

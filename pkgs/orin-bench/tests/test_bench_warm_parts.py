@@ -4,6 +4,7 @@ import json
 import pickle
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,22 @@ from tinygrad import helpers
 from tinygrad.codegen.opt import Opt, OptOps
 from tinygrad.dtype import dtypes
 
-from orin_bench.warm.cache import BEGUN, FASTER, WAITING, Cache, Entry, Outcome, is_finished
-from orin_bench.warm.check import PART, agree, decode, random_values
+from orin_bench.warm import exchange
+from orin_bench.warm.cache import (
+    BEGUN,
+    FAILED,
+    FASTER,
+    KEPT,
+    WAITING,
+    Cache,
+    Entry,
+    Outcome,
+    is_finished,
+)
+from orin_bench.warm.check import PART, Checked, agree, decode, random_values
 from orin_bench.warm.duration import format_duration, parse_duration
 from orin_bench.warm.exchange import export_cache, import_cache, read
+from orin_bench.warm.warming import _improve, _is_known
 from orin_core.cli import UserError
 
 OPTS = (Opt(OptOps.TC, 0, (-1, 2, 1)), Opt(OptOps.UPCAST, 1, 4), Opt(OptOps.NOLOCALS))
@@ -52,7 +65,9 @@ def test_a_duration_is_read_and_written(text: str, seconds: int) -> None:
     assert parse_duration("--budget", format_duration(seconds)) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "20", "0s", "-5m", "5x", "20 minutes", "1m1h"])
+@pytest.mark.parametrize(
+    "text", ["", "20", "0s", "-5m", "5x", "20 minutes", "1m1h", "169h", "9" * 5000 + "h", "٣m"]
+)
 def test_another_duration_is_refused_with_examples(text: str) -> None:
     with pytest.raises(UserError, match=r"--budget .*90s, 20m or 1h30m"):
         parse_duration("--budget", text)
@@ -102,12 +117,24 @@ def test_a_folder_that_cannot_be_made_is_named(
         open_cache(tmp_path / "file" / "cache.db", monkeypatch)
 
 
-def test_a_damaged_entry_is_one_line(cache: Cache) -> None:
+@pytest.mark.parametrize(
+    ("table", "value"),
+    [
+        ("beam_search", b"\0"),
+        ("beam_search", pickle.dumps(None)),
+        ("beam_search", b"cnosuch\nmodule\n."),
+        ("orin_warm", "{"),
+        ("orin_warm", '{"colour": 1}'),
+    ],
+)
+def test_a_damaged_entry_is_one_line(cache: Cache, table: str, value: bytes | str) -> None:
     cache.put([entry()])
     with sqlite3.connect(helpers.CACHEDB) as database:
-        database.execute(f"UPDATE beam_search_{helpers.VERSION} SET val = X'00'")
+        database.execute(f"UPDATE {table}_{helpers.VERSION} SET val = ?", [value])
     with pytest.raises(UserError, match="damaged"):
         cache.get(entry().key)
+    with pytest.raises(UserError, match="damaged"):
+        list(cache.entries())
 
 
 def test_a_cache_that_tinygrad_would_not_use_is_refused() -> None:
@@ -139,6 +166,54 @@ def test_an_import_leaves_what_was_found_here(cache: Cache, tmp_path: Path) -> N
     assert found and found.opts == ()
 
 
+def test_an_import_replaces_what_another_gpu_left(cache: Cache, tmp_path: Path) -> None:
+    cache.put([entry()])
+    export_cache(cache, tmp_path / "orin.json")
+    cache.put([entry(architecture="sm_90")])
+    assert import_cache(cache, tmp_path / "orin.json", trust=True) == (1, 0)
+    assert cache.get(entry().key) == entry()
+
+
+@pytest.mark.parametrize("device", ["AUTO", "CPU,CPU", " cpu ", "METAL"])
+def test_the_cache_of_a_device_that_is_none_is_refused(
+    cache: Cache, tmp_path: Path, device: str
+) -> None:
+    here = entry()
+    cache.put([Entry(here.key | {"device": device}, here.opts, here.outcome)])
+    export_cache(cache, tmp_path / "orin.json")
+    with pytest.raises(UserError, match=r"orin\.json: .*--trust takes it all the same"):
+        import_cache(cache, tmp_path / "orin.json", trust=False)
+
+
+def test_a_file_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "LARGEST", 1 << 20)
+    with pytest.raises(UserError, match="larger than 1 MiB"):
+        read(Path("/dev/zero"))
+
+
+def test_what_failed_unmeasured_or_elsewhere_is_searched_again() -> None:
+    kernel = SimpleNamespace(architecture="sm_87")
+    unmeasured = Entry(entry().key, (), Outcome(FAILED, "r", "sm_87", reason="out of memory"))
+    measured = Entry(entry().key, (), Outcome(FAILED, "r", "sm_87", 2e-3, 2e-3, "hung"))
+    assert not _is_known(None, kernel)  # type: ignore[arg-type]
+    assert not _is_known(unmeasured, kernel)  # type: ignore[arg-type]
+    assert not _is_known(entry(architecture="sm_90"), kernel)  # type: ignore[arg-type]
+    assert _is_known(measured, kernel)  # type: ignore[arg-type]
+    assert _is_known(entry(state=None), kernel)  # type: ignore[arg-type]
+
+
+def test_what_tinygrad_found_and_is_wrong_waits_for_a_search() -> None:
+    baseline = (Opt(OptOps.UPCAST, 0, 2),)
+    kernel = SimpleNamespace(name="r", architecture="sm_87", baseline=baseline)
+    for wrong, state in ((1, WAITING), (0, KEPT)):
+        checked = Checked(1e-3, 1e-3, None, wrong)
+        worker = SimpleNamespace(check=lambda kernel, candidates, checked=checked: checked)
+        task = SimpleNamespace(kernel=kernel, bare=True)
+        found = _improve(worker, task, 2, entry(state=None), 0.0, 0.0)  # type: ignore[arg-type]
+        assert found.outcome and found.outcome.state == state
+        assert found.opts == baseline
+
+
 def test_the_cache_of_another_architecture_is_refused(cache: Cache, tmp_path: Path) -> None:
     here = entry(architecture="armv5")
     cache.put([Entry(here.key | {"device": "CPU"}, here.opts, here.outcome)])
@@ -158,7 +233,7 @@ def test_an_empty_cache_exports_nothing(cache: Cache, tmp_path: Path) -> None:
     [
         ({"format": "other"}, "is no file of bench-warm export"),
         ({"schema": 2}, "schema 2"),
-        ({"tinygrad": "0.12.0"}, "is of tinygrad 0.12.0, here is"),
+        ({"tinygrad": "0.12.0\x1b[2J"}, r"is of tinygrad '0\.12\.0\\x1b\[2J', here is"),
         ({"cache": 1}, "is of tinygrad"),
         ({"kernels": {}}, "no list of kernels"),
         ({"kernels": [1]}, "kernel 0"),
@@ -180,6 +255,7 @@ def test_a_file_of_another_kind_is_refused(
         {"ast": 1},
         {"beam": "2"},
         {"beam": True},
+        {"beam": 0},
         {"device": None},
         {"name": "a\nb"},
         {"opts": [["EXEC", 0, 4]]},

@@ -4,6 +4,7 @@ The same figures make the same file, whatever the user's own settings of matplot
 """
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,10 +45,14 @@ def plot_roofline(path: Path, roofline: "Roofline", points: Sequence[Point]) -> 
 
     There is a roof for every dtype of `roofline.peaks` (Williams, Waterman and Patterson, Roofline,
     CACM 52(4), 2009). Points of one label and intensity share the label; where labels do not fit,
-    they are numbers with a key below. A point without operations has no place on logarithmic axes
-    and is left out. Raises UserError if `path` cannot be written.
+    they are numbers with a key below. What has no place on logarithmic axes, as
+    a point without operations, is left out. Raises UserError if `path` cannot be written.
     """
-    shown = [point for point in points if point.intensity > 0 and point.flop_per_second > 0]
+    shown = [
+        point
+        for point in points
+        if 0 < point.intensity < math.inf and 0 < point.flop_per_second < math.inf
+    ]
     with _matplotlib():
         from orin_bench.drawing.roofline import draw_roofline
 

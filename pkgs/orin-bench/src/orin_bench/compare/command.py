@@ -22,7 +22,8 @@ def bench_report(
     after: Annotated[str, typer.Argument(metavar="B.json[,...]", help="What it wrote after.")],
     threshold: Annotated[str, typer.Option(help="The change of a row's time that matters.")] = "5%",
     alpha: Annotated[
-        float, typer.Option(help="Probability of a false verdict anywhere in the table.")
+        float,
+        typer.Option(help="Probability of any slower or faster in the table by chance."),
     ] = 0.01,
     json: Annotated[Path | None, typer.Option(help="Write the comparison to this file.")] = None,
 ) -> None:

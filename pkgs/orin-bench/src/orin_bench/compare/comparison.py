@@ -40,7 +40,7 @@ class Comparison:
     """`findings` in the order of the rows before, then the new ones.
 
     `threshold` is the change that matters, as a share: 0.05 is five percent. `alpha` is the
-    probability of a false verdict.
+    probability that any of them is SLOWER or FASTER by chance.
     """
 
     before: Sequence[Result]
@@ -61,7 +61,8 @@ def compare(
 
     With one run a side the observations are its steps, with several the runs' medians. The p
     values of all rows with enough of them are corrected together, so that `alpha` is the
-    probability of any false verdict in the table, as far as the observations are independent.
+    probability of any false SLOWER or FASTER in the table, as far as the observations are
+    independent.
 
     Raises UserError for runs that cannot be compared.
     """
@@ -72,7 +73,8 @@ def compare(
     tested = [
         identity
         for identity in common
-        if min(len(run.rows[identity].seconds) for run in (*before, *after)) >= FEWEST_STEPS
+        if len(before) > 1
+        or min(len(run.rows[identity].seconds) for run in (*before, *after)) >= FEWEST_STEPS
     ]
     adjusted = dict(zip(tested, holm([evidence[identity].p for identity in tested]), strict=True))
     # Where the smallest p value that the steps allow is larger, they were too few for the table.

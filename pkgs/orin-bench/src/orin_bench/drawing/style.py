@@ -40,6 +40,7 @@ STYLE = {
     "lines.markersize": 5.5,
     "savefig.dpi": 200,
     "svg.hashsalt": "orinix",  # the same identifiers every time
+    "text.parse_math": False,  # a dollar in a model's name is no formula
 }
 
 # 0.001 and 65536 as they are, where matplotlib would write powers of ten.

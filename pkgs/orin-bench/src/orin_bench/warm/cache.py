@@ -32,9 +32,9 @@ STATES = (WAITING, BEGUN, FASTER, KEPT, FAILED)
 class Outcome:
     """How far a kernel is, and the seconds it took before and after; None where not measured.
 
-    States: waiting to be searched; begun, searched from tinygrad's own choice alone; faster; kept,
-    as nothing faster was found; failed, as the search crashed or found only wrong kernels, for
-    which `reason` has the words.
+    States: waiting, not searched yet or not to the end; begun, searched from tinygrad's own choice
+    alone; faster; kept, as nothing faster was found; failed, as the search crashed or found only
+    wrong kernels, for which `reason` has the words.
     """
 
     state: str
@@ -57,6 +57,14 @@ class Entry:
 def is_finished(entry: Entry | None) -> bool:
     """Whether bench-warm need not search it again."""
     return bool(entry and entry.outcome and entry.outcome.state not in (WAITING, BEGUN))
+
+
+def is_of(entry: Entry, architecture: str) -> bool:
+    """Whether it was found on this architecture, which tinygrad's key does not tell.
+
+    What tinygrad stored by itself is taken to be.
+    """
+    return entry.outcome is None or entry.outcome.architecture == architecture
 
 
 class Cache:
@@ -129,8 +137,11 @@ class Cache:
 
 
 def _decode(key: Key, opts: bytes, outcome: str | None) -> Entry:
-    known = Outcome(**json.loads(outcome)) if outcome else None
-    return Entry(key, tuple(pickle.loads(opts)), known)
+    try:
+        known = Outcome(**json.loads(outcome)) if outcome else None
+        return Entry(key, tuple(pickle.loads(opts)), known)
+    except Exception as error:  # bytes that are no pickle raise anything
+        raise ValueError(f"an entry is {error!r}") from None
 
 
 @contextmanager
@@ -142,7 +153,7 @@ def _explained() -> Iterator[None]:
         raise UserError(
             f"{CACHEDB}: cannot be written: {error}; set CACHEDB or XDG_CACHE_HOME"
         ) from None
-    except (sqlite3.DatabaseError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except (sqlite3.DatabaseError, ValueError) as error:
         raise UserError(
             f"{CACHEDB}: damaged: {error}; move it away, tinygrad makes a new one"
         ) from None

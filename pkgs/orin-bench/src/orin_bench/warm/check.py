@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from tinygrad.codegen import to_program
-from tinygrad.codegen.opt import Opt
+from tinygrad.codegen.opt import KernelOptError, Opt
 from tinygrad.codegen.opt.postrange import bufs_from_ast
 from tinygrad.device import Buffer
 from tinygrad.dtype import DType, dtypes
@@ -43,7 +43,7 @@ class Checked:
     """Seconds of the kernel with its baseline, and with `opts`, the fastest right candidate.
 
     `opts` is None where no candidate was both right and faster; `wrong` counts those that computed
-    something else.
+    something else, or do not apply to the kernel.
     """
 
     before: float
@@ -68,7 +68,10 @@ def check(kernel: Kernel, candidates: Sequence[tuple[Opt, ...]]) -> Checked:
         tolerance = tolerance_of(kernel.ast)
         right = []
         for opts in candidates:
-            run = Run(kernel, opts, buffers)
+            try:
+                run = Run(kernel, opts, buffers)
+            except KernelOptError:  # the cache may have it from another GPU
+                continue
             results = run.outputs(inputs)
             if all(map(agree, expected, results, [tolerance] * len(expected))):
                 right.append(run)

@@ -4,7 +4,9 @@ import re
 
 from orin_core.cli import UserError
 
-_FORM = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+LONGEST = 168 * 3600  # a week: waiting much longer at once overflows what poll(2) takes
+
+_FORM = re.compile("(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6})s)?")
 
 
 def parse_duration(option: str, text: str) -> float:
@@ -12,8 +14,11 @@ def parse_duration(option: str, text: str) -> float:
     match = _FORM.fullmatch(text.strip())
     hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     total = 3600 * hours + 60 * minutes + seconds
-    if not total:
-        raise UserError(f"{option} {text!r}: give a duration such as 90s, 20m or 1h30m")
+    if not 0 < total <= LONGEST:
+        raise UserError(
+            f"{option} {text!r}: give a duration such as 90s, 20m or 1h30m, up to"
+            f" {LONGEST // 3600}h"
+        )
     return float(total)
 
 

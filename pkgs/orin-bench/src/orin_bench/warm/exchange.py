@@ -15,7 +15,7 @@ from tinygrad.codegen.opt import Opt, OptOps
 from tinygrad.device import Device
 from tinygrad.helpers import VERSION
 
-from orin_bench.warm.cache import STATES, Cache, Entry, Outcome, is_finished
+from orin_bench.warm.cache import STATES, Cache, Entry, Outcome, is_finished, is_of
 from orin_bench.warm.kernel import Key
 from orin_core.cli import UserError
 from orin_core.device import select
@@ -24,6 +24,7 @@ from orin_core.result import write_json
 
 FORMAT, SCHEMA = "orinix beam cache", 1
 LARGEST = 64 * 2**20  # bytes; a thousand kernels are half a megabyte
+LONGEST = 100  # letters of what is wrong in a file
 
 
 def export_cache(cache: Cache, file: Path) -> int:
@@ -58,26 +59,33 @@ def import_cache(cache: Cache, file: Path, *, trust: bool) -> tuple[int, int]:
 
 
 def _is_better(entry: Entry, ours: Entry | None) -> bool:
-    return ours is None or (is_finished(entry) and not is_finished(ours))
+    if ours is None or (entry.outcome and not is_of(ours, entry.outcome.architecture)):
+        return True
+    return is_finished(entry) and not is_finished(ours)
 
 
 def read(file: Path) -> list[Entry]:
     """The kernels in `file`."""
     try:
-        if file.stat().st_size > LARGEST:
-            raise UserError(f"{file}: larger than {LARGEST >> 20} MiB, which no export is")
-        content = json.loads(file.read_text())
+        with file.open("rb") as stream:
+            data = stream.read(LARGEST + 1)
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    if len(data) > LARGEST:
+        raise UserError(f"{file}: larger than {LARGEST >> 20} MiB, which no export is")
+    try:
+        content = json.loads(data)
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{file}: is no file of bench-warm export")
     if content.get("schema") != SCHEMA:
-        raise UserError(f"{file}: has schema {content.get('schema')!r}, and this reads {SCHEMA}")
+        raise UserError(f"{file}: has schema {_short(content.get('schema'))}, this reads {SCHEMA}")
     theirs, ours = content.get("tinygrad"), version("tinygrad")
     if theirs != ours or content.get("cache") != VERSION:
-        raise UserError(f"{file}: is of tinygrad {theirs}, here is {ours}: search again with it")
+        raise UserError(
+            f"{file}: is of tinygrad {_short(theirs)}, here is {ours!r}: search again with it"
+        )
     kernels = content.get("kernels")
     if not isinstance(kernels, list):
         raise UserError(f"{file}: has no list of kernels")
@@ -94,7 +102,8 @@ def _check_architectures(file: Path, entries: Iterable[Entry]) -> None:
     wanted = {(e.key["device"], e.outcome.architecture) for e in entries if e.outcome}
     for device, architecture in sorted(wanted):
         try:
-            select(device.lower())
+            if select(device.lower()) != [device]:
+                raise UserError(f"{device!r} is no device")
         except UserError as error:
             raise UserError(f"{file}: {error}; --trust takes it all the same") from None
         here = Device[device].renderer.target.arch
@@ -130,9 +139,11 @@ def _entry(kernel: Any) -> Entry:
     }
     if len(key["ast"]) != 32:
         raise ValueError("ast is no SHA-256")
+    if key["amt"] < 1:
+        raise ValueError(f"{key['amt']} is no beam")
     state, reason = kernel["state"], kernel["reason"]
     if state not in STATES:
-        raise ValueError(f"unknown state {state!r}")
+        raise ValueError(f"unknown state {_short(state)}")
     outcome = Outcome(
         state,
         _text(kernel["name"]),
@@ -147,7 +158,7 @@ def _entry(kernel: Any) -> Entry:
 def _opt(parts: Any) -> Opt:
     name, axis, argument = parts
     if name not in OptOps.__members__:
-        raise ValueError(f"unknown optimization {name!r}")
+        raise ValueError(f"unknown optimization {_short(name)}")
     if isinstance(argument, list):
         argument = tuple(map(_whole, argument))
     elif argument is not None:
@@ -157,13 +168,13 @@ def _opt(parts: Any) -> Opt:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{_short(value)} is no text")
     return value
 
 
 def _whole(value: Any) -> int:
     if type(value) is not int or abs(value) > 2**31:
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"{_short(value)} is no whole number")
     return value
 
 
@@ -171,5 +182,9 @@ def _seconds(value: Any) -> float | None:
     if value is None:
         return None
     if type(value) not in (int, float) or not 0 < value < math.inf:
-        raise ValueError(f"{value!r} is no duration")
+        raise ValueError(f"{_short(value)} is no duration")
     return float(value)
+
+
+def _short(value: Any) -> str:
+    return repr(value)[:LONGEST]

@@ -1,14 +1,13 @@
 """What a command's kernels cost, from what the recorder saw."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from orin_bench.warm.kernel import Kernel
+from tinygrad.helpers import ansistrip
 
-COLOR = re.compile(r"\x1b\[\d*m")
+from orin_bench.warm.kernel import Kernel
 
 
 @dataclass(frozen=True)
@@ -74,4 +73,4 @@ def profile(records: Sequence[dict[str, Any]]) -> Profile:
 
 def _kernel(name: str, seconds: list[float], index: int, **facts: Any) -> Kernel:
     del index
-    return Kernel(name=COLOR.sub("", name), seconds=median(seconds), launches=len(seconds), **facts)
+    return Kernel(name=ansistrip(name), seconds=median(seconds), launches=len(seconds), **facts)

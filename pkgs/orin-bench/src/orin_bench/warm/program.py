@@ -59,7 +59,8 @@ class Program:
                 f"{self.line}: replays no kernel with TinyJit, and other kernels are not searched"
             )
         for asked in set.union(*(record["widths"] for record in records)) - {width}:
-            raise UserError(f"{self.line}: asks for a beam of {asked}: give the same with --beam")
+            remedy = "give the same with --beam" if asked else "it would use nothing that is found"
+            raise UserError(f"{self.line}: asks for a beam of {asked}: {remedy}")
         return profile(records)
 
     def steps(self, width: int) -> Steps:
@@ -70,7 +71,8 @@ class Program:
         records = self._run("steps", {"JITBEAM": str(width)}, quiet=False)
         replays = [seconds for record in records for seconds in record["steps"]]
         return Steps(
-            [median(seconds[1:] or seconds) for seconds in replays],  # the first builds a graph
+            # The first builds a graph; there is none where the program's own error ended it.
+            [median(seconds[1:] or seconds) for seconds in replays if seconds],
             sum(record["unsearched"] for record in records),
         )
 
@@ -89,9 +91,12 @@ class Program:
             }
             output = subprocess.PIPE if quiet else None
             errors = subprocess.STDOUT if quiet else None
-            done = subprocess.run(
-                self.words, env=environment, stdout=output, stderr=errors, check=False
-            )
+            try:
+                done = subprocess.run(
+                    self.words, env=environment, stdout=output, stderr=errors, check=False
+                )
+            except OSError as error:  # a script without its #! line, another machine's program
+                raise UserError(f"{self.words[0]}: cannot be run: {error.strerror}") from None
             if done.returncode:
                 if quiet:
                     sys.stderr.buffer.write(done.stdout)

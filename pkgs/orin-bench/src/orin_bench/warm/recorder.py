@@ -67,7 +67,7 @@ def record_kernels() -> dict[str, Any]:
 
     The record: `kernels`, each with its launches; `steps`, for each TinyJit the number of its
     `replays` and how often each kernel, by its index, was launched in them; and `widths`, the beams
-    that were asked for.
+    that TinyJits were captured with.
     """
     from tinygrad import codegen, helpers
     from tinygrad.codegen.opt.postrange import Scheduler
@@ -82,11 +82,13 @@ def record_kernels() -> dict[str, Any]:
     compile_linear = realize.compile_linear
 
     def compile_unsearched(linear: Any, beam: int | None = None, validate: bool = False) -> Any:
-        if beam is not None:
-            record["widths"].add(beam)
         return compile_linear(linear, 0, validate)
 
-    realize.compile_linear = jit.compile_linear = compile_unsearched
+    def compile_captured(linear: Any, beam: int) -> Any:
+        record["widths"].add(beam)
+        return compile_linear(linear, 0)
+
+    realize.compile_linear, jit.compile_linear = compile_unsearched, compile_captured
 
     apply_opts = codegen.apply_opts
 
@@ -217,12 +219,15 @@ def record_steps(width: int) -> dict[str, Any]:
 
 def start_recording(width: int) -> None:
     record = record_kernels() if os.environ[RECORD_KIND] == "kernels" else record_steps(width)
-    file = Path(os.environ[RECORD_FOLDER]) / f"{os.getpid()}.pickle"
+    # In the order in which the programs start, which is the same in every run of the command.
+    file = Path(os.environ[RECORD_FOLDER]) / f"{time.time_ns()}-{os.getpid()}.pickle"
+    partial = file.with_suffix(".new")  # of a program that is killed while it writes
 
     def write() -> None:
-        with file.open("wb") as stream:
+        with partial.open("wb") as stream:
             pickle.dump(version("tinygrad"), stream)  # first: another's record may not load
             pickle.dump(record, stream)
+        partial.replace(file)
 
     atexit.register(write)
 

@@ -17,6 +17,7 @@ from orin_bench.warm.cache import (
     Entry,
     Outcome,
     is_finished,
+    is_of,
 )
 from orin_bench.warm.duration import format_duration
 from orin_bench.warm.kernel import Kernel
@@ -115,7 +116,7 @@ def warm(program: Program, width: int, budget: float, top: int | None) -> None:
         f" {before * 1e3:.3f} -> {step * 1e3:.3f} ms",
         flush=True,
     )
-    _measure(program, width, profile.costliest)
+    _measure(program, width, profile)
 
 
 def _stand_in(cache: Cache, kernels: Sequence[Kernel], width: int) -> None:
@@ -129,10 +130,14 @@ def _stand_in(cache: Cache, kernels: Sequence[Kernel], width: int) -> None:
 
 
 def _is_known(entry: Entry | None, kernel: Kernel) -> bool:
-    """Whether the entry is of this GPU: tinygrad's keys do not tell architectures apart."""
-    return entry is not None and (
-        entry.outcome is None or entry.outcome.architecture == kernel.architecture
-    )
+    """Whether the entry is of this GPU, and not one that failed before anything was measured.
+
+    That may have been for a reason that is gone, as memory that another program held.
+    """
+    if entry is None or not is_of(entry, kernel.architecture):
+        return False
+    outcome = entry.outcome
+    return outcome is None or outcome.state != FAILED or outcome.before is not None
 
 
 def _search(cache: Cache, kernels: Sequence[Kernel], width: int, end: float) -> Iterator[Searched]:
@@ -178,7 +183,8 @@ def _improve(
 ) -> Entry:
     """What a search until `deadline` makes of `entry`; one of tinygrad's own is only checked.
 
-    A search that the end of the budget, `last`, cuts short is to be done again.
+    A search that the end of the budget, `last`, cuts short is to be done again. What tinygrad found
+    by itself and is wrong here is searched in the next call.
     """
     kernel = task.kernel
     found = Search()
@@ -202,13 +208,15 @@ def _improve(
         except WorkerError:  # a candidate of the search may have left the device unusable
             checked = worker.check(kernel, candidates)
         if checked.wrong == len(candidates) > 0:
-            reason = f"{checked.wrong} gave wrong results"
+            reason = f"{checked.wrong} of {len(candidates)} candidates are wrong"
     except WorkerError as error:
         reason = str(error)
     if unfinished and not reason:
         state = unfinished
     elif checked and checked.opts:
         state = FASTER
+    elif reason and not entry.outcome:
+        state = WAITING
     else:
         state = FAILED if reason else KEPT
     outcome = Outcome(
@@ -238,15 +246,15 @@ def _cells(searched: Searched, profile: Profile, main: Step, step: float) -> lis
     ]
 
 
-def _measure(program: Program, width: int, step: int) -> None:
+def _measure(program: Program, width: int, profile: Profile) -> None:
     """Run the program without and with what was found; print both, and what a step gained."""
     runs: list[Steps] = []
     for title, beam in (("before", 0), ("after", width)):
         print(f"\n{title}, JITBEAM={beam}:", flush=True)
         runs.append(program.steps(beam))
-    if len(runs[0].seconds) != len(runs[1].seconds):
+    if any(len(run.seconds) != len(profile.steps) for run in runs):
         raise UserError(f"{program.line}: replays other steps in each run: nothing to compare")
-    before, after = (run.seconds[step] for run in runs)
+    before, after = (run.seconds[profile.costliest] for run in runs)
     if unsearched := runs[1].unsearched:
         print(f"{unsearched} kernels were not in the profile, and ran unsearched")
     print(

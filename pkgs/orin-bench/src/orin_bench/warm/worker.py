@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from orin_core.cli import UserError
+
 if TYPE_CHECKING:
     from tinygrad.codegen.opt import Opt
 
@@ -50,7 +52,10 @@ class HangError(WorkerError):
 
 
 class Worker:
-    """Searches and checks kernels in a process of its own, started anew after each failure."""
+    """Searches and checks kernels in a process of its own, started anew after each failure.
+
+    Raises UserError where no process can be started, whatever the kernel.
+    """
 
     def __init__(self) -> None:
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -101,7 +106,12 @@ class Worker:
             with _apart():
                 self._process.start()
             theirs.close()
-            self._receive(time.monotonic() + START)
+            try:
+                self._receive(time.monotonic() + START)
+            except WorkerError as error:
+                raise UserError(
+                    f"the process that searches {error} as it started: free memory, and try again"
+                ) from None
         try:
             self._connection.send((job, arguments))
         except ConnectionError:  # it ended after its last answer
@@ -149,7 +159,7 @@ def _serve(connection: Connection) -> None:
 
     from tinygrad.codegen import to_program_cache
     from tinygrad.codegen.opt import KernelOptError
-    from tinygrad.device import Device
+    from tinygrad.device import CompileError, Device
     from tinygrad.engine.realize import runtime_cache
 
     from orin_bench.warm.check import check
@@ -174,7 +184,7 @@ def _serve(connection: Connection) -> None:
             to_program_cache.clear()
             runtime_cache.clear()
             Device[kernel.device].allocator.free_cache()
-        except (*DEVICE_ERRORS, KernelOptError) as error:
+        except (*DEVICE_ERRORS, CompileError, KernelOptError) as error:
             # After an error of the device nothing on it can be trusted: the next job is another's.
             report("failed", f"{type(error).__name__}: {error}".partition("\n")[0])
             return
