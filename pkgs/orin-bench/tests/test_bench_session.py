@@ -42,7 +42,7 @@ def test_prints_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     session = begin(None)
     session.add(CASE, "tinygrad CUDA", Timing([0.25]), ["resnet18", "250.0"])
     session.close()
-    heading, _, machine, settings, conditions, roof, _, *table, _, hot, throttled = (
+    heading, _, machine, settings, conditions, roof, _, *table, _, throttled, hot = (
         capsys.readouterr().out.splitlines()
     )
     assert heading == "# bench-x"
@@ -51,8 +51,8 @@ def test_prints_markdown(capsys: pytest.CaptureFixture[str]) -> None:
     assert conditions == "- Conditions: GPU 1980 MHz, 40 C, clocks locked"
     assert roof.startswith("- CUDA: copies 4200.0 GB/s")
     assert table == ["| case     | ms    |", "|----------|-------|", "| resnet18 | 250.0 |"]
-    assert hot.startswith("- Warning: the GPU was throttled (sync boost)")
-    assert throttled.startswith("- Warning: the GPU was at 90 C")
+    assert throttled.startswith("- Warning: the GPU was throttled (sync boost)")
+    assert hot.startswith("- Warning: the GPU was at 90 C")
 
 
 def test_writes_after_every_row(tmp_path: Path) -> None:

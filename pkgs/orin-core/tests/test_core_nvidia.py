@@ -17,6 +17,7 @@ import sys, time
 options = dict(argument.lstrip("-").split("=") for argument in sys.argv[1:])
 known = dict(line.split("=") for line in open("{answers}").read().splitlines())
 fields = options["query-gpu"].split(",")
+known["index"] = options["id"]
 for field in fields:
     if field not in known:
         sys.exit(f'Field "{{field}}" is not a valid field to query.')
@@ -44,6 +45,19 @@ def test_values_in_the_order_asked_for(answers: Path) -> None:
     answers.write_text("name=NVIDIA H200\nclocks.sm=1980 MHz\npower.draw=[N/A]\n")
     assert nvidia.query(["clocks.sm", "name"]) == ["1980 MHz", "NVIDIA H200"]
     assert nvidia.query(["clocks.sm", "bogus"]) is None
+
+
+@pytest.mark.parametrize(
+    ("visible", "index"), [(None, "0"), ("", "0"), ("3, 1", "3"), ("GPU-8f6a", "GPU-8f6a")]
+)
+def test_asks_for_the_gpu_that_cuda_shows(
+    visible: str | None, index: str, answers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers.write_text("name=NVIDIA H200\n")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert nvidia.query(["index"]) == [index]
 
 
 def test_without_the_program(monkeypatch: pytest.MonkeyPatch) -> None:

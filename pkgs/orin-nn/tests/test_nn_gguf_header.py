@@ -186,6 +186,8 @@ def number(key: str, value: int, form: str = "<I") -> bytes:
         ("block_count", 2, 3, "tensor blk.2.attn_norm.weight is missing"),
         ("block_count", 2, 1, "tensor 'blk.1.attn_norm.weight' is not known"),
         ("attention.head_count", 4, 8, "attn_q.weight is (256, 256) instead of (512, 256)"),
+        ("attention.head_count_kv", 2, 3, "4 heads cannot share keys of 3"),
+        ("attention.key_length", 64, 63, "heads of 63 have no halves to rotate"),
         ("rope.dimension_count", 64, 32, "llama.rope.dimension_count of 32 is not supported"),
         ("attention.value_length", 64, 32, "llama.attention.value_length of 32 is not supported"),
         ("context_length", 256, 1 << 31, "llama.context_length is 2147483648"),

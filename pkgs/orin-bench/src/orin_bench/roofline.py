@@ -87,7 +87,7 @@ def copy_bandwidth(device: str) -> float:
     free = available(device)
     if free is not None:
         size = min(size, free // LARGEST_SHARE)
-    count = size // (4 * BLOCK) * BLOCK
+    count = max(1, size // (4 * BLOCK)) * BLOCK
     source = Tensor.zeros(count, dtype=dtypes.float32, device=device).contiguous().realize()
 
     def step() -> Tensor:

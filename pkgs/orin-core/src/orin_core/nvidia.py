@@ -1,5 +1,6 @@
-"""What nvidia-smi says of the first GPU."""
+"""What nvidia-smi says of the first GPU that CUDA shows to programs."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -60,4 +61,6 @@ def number(value: str) -> float | None:
 
 
 def _command(fields: Sequence[str]) -> list[str]:
-    return [_PROGRAM, f"--query-gpu={','.join(fields)}", "--format=csv,noheader", "--id=0"]
+    # nvidia-smi itself knows nothing of CUDA_VISIBLE_DEVICES, but takes the same numbers and UUIDs.
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip() or "0"
+    return [_PROGRAM, f"--query-gpu={','.join(fields)}", "--format=csv,noheader", f"--id={first}"]

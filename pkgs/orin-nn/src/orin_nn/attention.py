@@ -161,13 +161,15 @@ def join(out: UOp, parts: UOp) -> UOp:
     head_dim = width - 2
     axis = _axes()
     head, lane = axis(heads, AxisType.GLOBAL), axis(head_dim, AxisType.LOCAL)
-    largest = parts[chunk := axis(chunks, AxisType.REDUCE), head, head_dim].reduce(
-        chunk, arg=Ops.MAX
-    )
-    chunk = axis(chunks, AxisType.REDUCE)
-    weight = (parts[chunk, head, head_dim] - largest).exp2()
-    total = (weight * parts[chunk, head, lane]).reduce(chunk, arg=Ops.ADD)
-    sums = (weight * parts[chunk, head, head_dim + 1]).reduce(chunk, arg=Ops.ADD)
+    if chunks == 1:  # over an axis of one place tinygrad does not reduce
+        total, sums = parts[0, head, lane], parts[0, head, head_dim + 1]
+    else:
+        chunk = axis(chunks, AxisType.REDUCE)
+        largest = parts[chunk, head, head_dim].reduce(chunk, arg=Ops.MAX)
+        chunk = axis(chunks, AxisType.REDUCE)
+        weight = (parts[chunk, head, head_dim] - largest).exp2()
+        total = (weight * parts[chunk, head, lane]).reduce(chunk, arg=Ops.ADD)
+        sums = (weight * parts[chunk, head, head_dim + 1]).reduce(chunk, arg=Ops.ADD)
     stored = out[0, head * head_dim + lane].store(total / sums).end(head, lane)
     return stored.sink(arg=KernelInfo(name="join_attention", opts_to_apply=()))
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from gguf.quants import dequantize
 from numpy.typing import NDArray
-from tinygrad import Tensor, dtypes
+from tinygrad import Device, Tensor, dtypes
 
+from orin_core.cli import UserError
 from orin_nn.formats import FORMATS, Format
 from orin_nn.gemm import choose, gemm
 from orin_nn.gguf.model import TensorInfo
@@ -26,17 +27,27 @@ class Linear:
     def load(cls, parts: Sequence[tuple[TensorInfo, NDArray[np.uint8]]], device: str) -> Linear:
         """Matrices of one quantization and width, one above the other, from GGUF's bytes.
 
-        A quantization without kernels of its own becomes float16.
+        A quantization without kernels of its own becomes float16. Raises UserError for weights that
+        float16 cannot hold.
         """
         info = parts[0][0]
         form = FORMATS.get(info.quantization.name)
         rows = np.concatenate([data for _, data in parts])
         if form is None:
             form = FORMATS["F16"]
-            rows = dequantize(rows, info.quantization).astype(np.float16).view(np.uint8)
+            with np.errstate(over="ignore"):
+                halves = dequantize(rows, info.quantization).astype(np.float16)
+            if not np.isfinite(halves).all():
+                raise UserError(
+                    f"tensor {info.name} has {info.quantization.name} weights that float16 cannot"
+                    " hold: give a file in Q8_0"
+                )
+            rows = halves.view(np.uint8)
         raw = Tensor(rows, device=device).realize()
         planes = [plane.contiguous() for plane in form.planes(raw)]
         Tensor.realize(*planes)
+        # Until then tinygrad's CUDA keeps what it copied in the host's memory, matrix after matrix.
+        Device[device].synchronize()
         return cls(planes, form, (rows.shape[0], info.shape[-1]))
 
     @property
@@ -49,7 +60,7 @@ class Linear:
 
         With `gated` (T, N / 2): the SiLU of the upper rows' values times the lower ones', as in
         SwiGLU (arXiv:2002.05202). On a GPU several rows at once go through tensor cores, in
-        float16 with float32 sums.
+        float16 with float32 sums: values of `x` beyond 65504 become infinite there.
         """
         (n, k), gpu = self.shape, is_gpu(x.device)
         if gpu and x.shape[0] == 1 and fits(n, k, self.form):

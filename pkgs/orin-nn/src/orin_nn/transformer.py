@@ -12,7 +12,8 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from tinygrad import Tensor, TinyJit, dtypes
+from tinygrad import Device, Tensor, TinyJit, dtypes
+from tinygrad.device import LRUAllocator
 from tinygrad.helpers import Context
 
 from orin_nn.attention import CHUNK, Place, attend, enter, remember
@@ -120,6 +121,9 @@ class Transformer:
             Block(model, read, index, device, self.context) for index in range(self.shape.blocks)
         ]
         self.position = Tensor([0], dtype=dtypes.int32, device=device).realize()
+        # What held the bytes as they came, which tinygrad keeps for others of the same size.
+        if isinstance(allocator := Device[device].allocator, LRUAllocator):
+            allocator.free_cache()
         self.steps: dict[tuple[int, int], TinyJit[Tensor]] = {}
 
     def seek(self, position: int) -> None:
@@ -130,8 +134,8 @@ class Transformer:
         """Logits (vocab) in float32 after `tokens` (T) int32, realized, that follow the last ones.
 
         `end` is the position after them: shapes depend on it, the position itself is kept on the
-        device. Every T and every power of two that holds `end` is captured as a graph of its own.
-        Raises ValueError beyond the context.
+        device. Every T and every power of two that holds `end` is captured as a graph of its own,
+        which writes its logits to the same place each time. Raises ValueError beyond the context.
         """
         if end > self.context:
             raise ValueError(f"position {end} is beyond the context of {self.context}")

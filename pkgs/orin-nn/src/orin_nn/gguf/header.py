@@ -112,7 +112,12 @@ def _shape(path: Path, parsed: Parsed) -> Shape:
         raise UserError(f"{path}: tensor token_embd.weight is missing: it holds no whole model")
     settings = _Settings(path, parsed.values, architecture)
     dim, heads = settings.integer("embedding_length"), settings.integer("attention.head_count")
+    kv_heads = settings.integer("attention.head_count_kv", heads)
+    if heads % kv_heads:
+        raise UserError(f"{path}: damaged, {heads} heads cannot share keys of {kv_heads}")
     head_dim = settings.integer("attention.key_length", max(1, dim // heads))
+    if head_dim % 2:
+        raise UserError(f"{path}: damaged, heads of {head_dim} have no halves to rotate")
     settings.allow("expert_count", 0)
     settings.allow("rope.scaling.type", "none")
     settings.allow("rope.dimension_count", head_dim)
@@ -123,7 +128,7 @@ def _shape(path: Path, parsed: Parsed) -> Shape:
         dim=dim,
         hidden_dim=settings.integer("feed_forward_length"),
         heads=heads,
-        kv_heads=settings.integer("attention.head_count_kv", heads),
+        kv_heads=kv_heads,
         head_dim=head_dim,
         vocab=entries["token_embd.weight"].shape[0],
         context=settings.integer("context_length"),
