@@ -1,0 +1,1 @@
+"""bench-comprehensive and bench-mixed-precision: single operations under the roofline."""
