@@ -12,6 +12,7 @@ callPackage ../python-project.nix { } {
   dependencies = [
     orin-core
     orin-nn
+    python3Packages.gguf
     python3Packages.matplotlib
     python3Packages.numpy
     python3Packages.pillow
