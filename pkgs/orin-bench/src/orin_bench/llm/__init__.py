@@ -1,0 +1,1 @@
+"""Language models that continue one text: a prompt read, and tokens generated one by one."""
