@@ -193,16 +193,14 @@ def test_llama_bench_takes_whole_files_only(files: Path, tmp_path: Path, run: Ru
 
 def test_a_model_that_does_not_fit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused before anything is allocated, with the estimate."""
-    monkeypatch.setattr(memory, "available", lambda device: 2_500_000_000)
+    monkeypatch.setattr(memory, "available", lambda device: 4_100_000_000)
     code, out, errors = run("--blocks", "28")
     assert (code, out) == (2, "")
     assert errors == (
-        "bench-llama-3b: random weights, llama 3.21B, Q6_K, with a context of 40 needs about 2.6 "
-        "GB, and CPU has 2.5 GB left; choose a smaller model, --quantization or --context, or the "
+        "bench-llama-3b: random weights, llama 3.21B, Q6_K, with a context of 40 needs about 4.2 "
+        "GB, and CPU has 4.1 GB left; choose a smaller model, --quantization or --context, or the "
         "first --blocks\n"
     )
-    code, _, errors = run("--blocks", "28", "--context", "131072")
-    assert "needs about 18." in errors
 
 
 @pytest.mark.slow

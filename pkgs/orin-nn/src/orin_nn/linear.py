@@ -66,7 +66,10 @@ class Linear:
         if gpu and x.shape[0] == 1 and fits(n, k, self.form):
             return matvec(x, self.planes, self.form, residual, gated)
         dtype = dtypes.float16 if gpu else dtypes.float32
-        x, weight = x.cast(dtype).contiguous(), self.form.expand(self.planes).cast(dtype)
+        x = x.cast(dtype).contiguous()
+        # After `x`: else tinygrad expands every matrix of a model first, and holds them together.
+        planes = [Tensor(plane.uop.after(x.uop)) for plane in self.planes]
+        weight = self.form.expand(planes).cast(dtype)
         if gpu and choose(x, weight):
             y = gemm(x, weight, dtypes.float32)
         else:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
@@ -29,7 +30,7 @@ class Generator(Protocol):
         """The next token."""
 
 
-class TokenEngine:
+class TokenEngine(ABC):
     """An `orin_bench.engine.Engine` whose steps end when a token is on the host.
 
     Two steps are made at once, which compile and capture. `search` is what tinygrad's kernel search
@@ -53,13 +54,14 @@ class TokenEngine:
             seconds = [*self.run(1), *self.run(1)]
         self.compile_seconds = sum(seconds) - self.search.seconds
 
+    @abstractmethod
     def run(self, count: int) -> list[float]:
         """Seconds of each of `count` steps. Raises RuntimeError for a token that differs from the
         one of an earlier run: something on the device is not computed as it should be."""
-        raise NotImplementedError
 
     def close(self) -> None:
-        """Its generator outlives it."""
+        """Forget the tokens; the generator outlives it."""
+        self.tokens.clear()
 
     def _time(self, step: Callable[[], int], index: int) -> float:
         """Seconds of a step, whose token is the one at `index`."""

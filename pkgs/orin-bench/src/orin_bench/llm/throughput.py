@@ -35,7 +35,9 @@ def check_memory(source: Source, device: str, task: Task, copies: int = 1) -> No
 
     It is held in so many `copies`, one for each of bench-qwen3-beam's widths.
     """
-    needed = copies * memory_needed(held(source.model), task.context, min(task.prompt, STEP))
+    model = held(source.model)
+    needed = memory_needed(model, task.context, min(task.prompt, STEP)) + _expanded(model, device)
+    needed *= copies
     what = f"{source.label}, {source.model.quantization}, with a context of {task.context}"
     if copies == 1:
         check_fits(what, needed, device, REMEDY)
@@ -46,6 +48,16 @@ def check_memory(source: Source, device: str, task: Task, copies: int = 1) -> No
 def held(model: Model) -> Model:
     """`model` as our transformer holds it."""
     return expanded(model, FORMATS)
+
+
+def _expanded(model: Model, device: str) -> int:
+    """Bytes of the largest quantized matrix when it is written out for a product: in float32 on a
+    CPU, and in float16 on a GPU, which does so for a prompt and not for the output matrix."""
+    if model.quantization == "F16":
+        return 0
+    shape = model.shape
+    gates, head = 2 * shape.hidden_dim * shape.dim, shape.vocab * shape.dim
+    return 4 * max(gates, head) if device == "CPU" else 2 * gates
 
 
 @dataclass(frozen=True)
