@@ -61,7 +61,11 @@ def parse_sizes(name: str, option: str, largest: int) -> list[int]:
     Raises UserError with the option's `name`, as "--batch", for anything else.
     """
     sizes = option.split(",")
-    if not all(size.strip().isdecimal() and 0 < int(size) <= largest for size in sizes):
+    digits = len(str(largest))  # beyond some thousands of them Python itself refuses
+    if not all(
+        size.strip().isdecimal() and len(size.strip()) <= digits and 0 < int(size) <= largest
+        for size in sizes
+    ):
         raise UserError(f"{name} {option!r}: give whole numbers up to {largest}, as 1,64")
     return list(dict.fromkeys(int(size) for size in sizes))
 
@@ -102,6 +106,9 @@ def set_beam(beam: int | None) -> int:
 
     Without it the environment's JITBEAM holds, or BEAM.
     """
+    for name in ("JITBEAM", "BEAM"):
+        if os.environ.get(name) == "":
+            del os.environ[name]  # which tinygrad would take for a number
     if beam is not None:
         os.environ["JITBEAM"] = str(beam)
     text = os.environ.get("JITBEAM") or os.environ.get("BEAM") or "0"
