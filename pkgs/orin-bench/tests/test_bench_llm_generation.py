@@ -9,7 +9,8 @@ from tinygrad.helpers import GlobalCounters
 
 from orin_bench.engine import interleave
 from orin_bench.llm.generation import Generating, Reading
-from orin_bench.llm.greedy import OrinGenerator, argmax
+from orin_bench.llm.greedy import OrinGenerator
+from orin_nn.transformer import argmax
 from orin_bench.llm.source import Source
 from orin_bench.llm.stock import StockGenerator
 from orin_core.cli import UserError
@@ -88,11 +89,11 @@ def test_the_likeliest_token(size: int) -> None:
     logits = np.random.default_rng(0).standard_normal(size).astype(np.float32)
     for place in (0, size // 3, size - 1):
         logits[place] = logits.max() + 1
-        answer = argmax(Tensor(logits, device="CPU").realize())
+        answer = argmax(Tensor(logits[None], device="CPU").realize())
         assert (answer.shape, answer.item()) == ((1,), place)
     equal = np.zeros(size, np.float32)
     equal[[2, size - 2]] = 1
-    assert argmax(Tensor(equal, device="CPU").realize()).item() == 2
+    assert argmax(Tensor(equal[None], device="CPU").realize()).item() == 2
 
 
 def test_our_model_continues_greedily() -> None:

@@ -74,12 +74,12 @@ def weights(name: str, n: int, k: int) -> tuple[list[Tensor], Numbers]:
 
 
 def vectors(name: str) -> None:
-    """A matrix times a vector: rows that share a warp, and rows of several steps."""
+    """A matrix times vectors: rows that share a warp, and rows of several steps."""
     form = FORMATS[name]
-    for k, gated in ((256, True), (2048, False)):
+    for k, gated, count in ((256, True, 2), (2048, False, 1), (256, False, 16)):
         n = (1 + gated) * next(rows for rows in (4, 8, 16, 32) if fits(rows, k, form))
         planes, numbers = weights(name, n, k)
-        x, residual = real(1, k, seed=2), real(1, n, seed=3)
+        x, residual = real(count, k, seed=2), real(count, n, seed=3)
         expected = x @ numbers.T
         if gated:
             gate, up = np.split(expected, 2, axis=1)
@@ -93,59 +93,79 @@ def vectors(name: str) -> None:
 
 
 def norms() -> None:
-    """A row of four steps."""
-    x, weight = real(1, 512), real(512, seed=1)
+    """Rows of four steps."""
+    x, weight = real(3, 512), real(512, seed=1)
     out = norm.Norm(Tensor(weight), 1e-5)(Tensor(x)).numpy()
     expected = rms_norm(x.astype(np.float64), weight.astype(np.float64), 1e-5)
     assert np.abs(out - expected).max() < 1e-5
 
 
 def tokens() -> None:
-    """A token enters the cache, and attends to it: 70 positions of two chunks, and a third."""
-    heads, kv_heads, count, context, eps = 2, 1, 70, 192, 1e-6
+    """Tokens of two sequences enter the cache and attend to it: 70 positions of two chunks, and a
+    third; and the first position of all."""
+    heads, kv_heads, context, eps = 2, 1, 192, 1e-6
+    counts, size = (70, 1), context // attention.PAGE
+    pages = np.random.default_rng(3).permutation(2 * size).reshape(2, size).astype(np.int32)
+    slots = (pages[:, :, np.newaxis] * attention.PAGE + np.arange(attention.PAGE)).reshape(2, -1)
+    rows = np.array(
+        [(0, count - 1, slots[index, count - 1]) for index, count in enumerate(counts)], np.int32
+    )
     for d, pairs, normed in ((64, True, False), (128, False, True)):
         table = np.random.default_rng(0).uniform(0, 6, (context, d // 2))
         rope = Tensor(np.stack([np.cos(table), np.sin(table)]).astype(np.float32)).realize()
-        cache = np.zeros((2, kv_heads, context, d), np.float16)
-        cache[:, :, : count - 1] = real(2, kv_heads, count - 1, d)
-        qkv = real(heads + 2 * kv_heads, d, seed=1)
+        cache = np.zeros((2, kv_heads, 2 * context, d), np.float16)
+        for held, count in zip(slots, counts, strict=True):
+            cache[:, :, held[: count - 1]] = real(2, kv_heads, count - 1, d)
+        qkv = real(2, heads + 2 * kv_heads, d, seed=1)
         norms = [real(d, seed=seed) for seed in (2, 3)] if normed else []
 
-        q, k, v = (x[np.newaxis] for x in np.split(qkv.astype(np.float64), [heads, heads + 1]))
-        if normed:
-            q, k = (
-                rms_norm(x, w.astype(np.float64), eps) for x, w in zip((q, k), norms, strict=True)
-            )
-        q, k = (rotate(x, table[count - 1 : count], pairs) for x in (q, k))
-        before = cache[:, :, : count - 1].transpose(0, 2, 1, 3).astype(np.float64)
-        expected = attend(q, *(np.concatenate(x) for x in zip(before, (k, v), strict=True)))
-
-        position = Tensor([count - 1], dtype=dtypes.int32).realize()
         held = Tensor(cache).realize()
-        place = attention.Place(position, context, rope, rope)
-        inputs = held, Tensor(qkv.reshape(1, -1)), rope, position, *map(Tensor, norms)
+        place = attention.Place(Tensor(rows).realize(), Tensor(pages).realize(), rope, rope)
+        inputs = held, Tensor(qkv.reshape(2, -1)), rope, place.rows, *map(Tensor, norms)
         build = partial(attention.enter, pairs=pairs, eps=eps)
-        query, held, *_ = Tensor.empty(heads, 1, d).custom_kernel(*inputs, fxn=build)
-        out = attention.attend(query, held, place).numpy()
-        np.testing.assert_allclose(out.reshape(expected.shape), expected, atol=2e-3)
-        stored = held.numpy()[:, 0, count - 1]
-        np.testing.assert_allclose(stored, np.concatenate([k[0], v[0]]), atol=2e-3)
+        query, held, *_ = Tensor.empty(2, heads, d).custom_kernel(*inputs, fxn=build)
+        out, stored = attention.attend(query, held, place).numpy(), held.numpy()
+        for index, count in enumerate(counts):
+            parts = np.split(qkv[index].astype(np.float64), [heads, heads + 1])
+            q, k, v = (x[np.newaxis] for x in parts)
+            if normed:
+                q, k = (
+                    rms_norm(x, w.astype(np.float64), eps)
+                    for x, w in zip((q, k), norms, strict=True)
+                )
+            q, k = (rotate(x, table[count - 1 : count], pairs) for x in (q, k))
+            past = cache[:, :, slots[index, : count - 1]].transpose(0, 2, 1, 3).astype(np.float64)
+            seen = (np.concatenate(x) for x in zip(past, (k, v), strict=True))
+            expected = attend(q, *seen).reshape(-1)
+            np.testing.assert_allclose(out[index], expected, atol=2e-3)
+            new = np.concatenate([k[0], v[0]])
+            np.testing.assert_allclose(stored[:, 0, slots[index, count - 1]], new, atol=2e-3)
 
 
 def whole(architecture: str) -> None:
-    """A prompt and a token through every kernel of a model."""
+    """A prompt, and a token of each of two sequences, through every kernel of a model."""
     Device["PYTHON"].allocator.free_cache = lambda: None  # which the emulator's does not have
     shape = {"llama": TINY_LLAMA, "qwen3": TINY_QWEN3}[architecture]
     model = random_model(
-        replace(shape, blocks=1, hidden_dim=256, heads=2, kv_heads=1, vocab=64), "F16"
+        replace(shape, blocks=1, hidden_dim=128, heads=2, kv_heads=1, vocab=32), "F16"
     )
-    ids = list(range(3, 20))
+    # As many as go through tensor cores, and one more.
+    ids = np.random.default_rng(0).integers(0, 32, 33).tolist()
     expected = reference(model, ids)
-    transformer = Transformer(model, partial(random_tensor, model), "PYTHON", 64)
-    for part in (ids[:16], ids[16:]):
-        given = Tensor(part, dtype=dtypes.int32).realize()
-        logits = transformer.forward(given, 64).numpy()
-        np.testing.assert_allclose(logits, expected[ids.index(part[-1])], atol=1e-2)
+    transformer = Transformer(model, partial(random_tensor, model), "PYTHON", 64, pages=8)
+
+    def forward(tokens: list[int], positions: list[int], pages: list[list[int]]) -> Numbers:
+        graph = transformer.graph(len(tokens), len(pages), 64)
+        graph.fill(tokens, positions, pages)
+        answer = transformer.forward(*graph.inputs)
+        logits: Numbers = answer.logits.numpy()
+        np.testing.assert_array_equal(answer.likeliest.numpy(), logits.argmax(1))
+        return logits
+
+    logits = forward(ids[:32], list(range(32)), [[5, 2]])
+    np.testing.assert_allclose(logits[0], expected[31], atol=1e-2)
+    logits = forward([ids[32], ids[0]], [32, 0], [[5, 2, 4], [3]])
+    np.testing.assert_allclose(logits, expected[[32, 0]], atol=1e-2)
 
 
 if __name__ == "__main__":

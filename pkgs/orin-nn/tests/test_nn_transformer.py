@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType
 from numpy.typing import NDArray
-from tinygrad import Tensor
 
 from orin_nn.gguf.model import NAMES, Model
 from orin_nn.gguf.random_model import random_model, random_tensor
@@ -30,11 +29,12 @@ def tokens(count: int, seed: int = 0) -> list[int]:
 
 
 def feed(transformer: Transformer, ids: list[int], end: int) -> NDArray[np.float32]:
-    """Logits after `ids`, which end before position `end`."""
-    answer: NDArray[np.float32] = transformer(
-        Tensor(ids, dtype="int32", device="CPU").realize(), end
-    ).numpy()
-    return answer
+    """Logits after `ids`, which end before position `end` of a sequence in pages that lie apart."""
+    pages = list(range(transformer.pages - 1, 0, -1))
+    answer = transformer.step(ids, range(end - len(ids), end), [pages])
+    logits: NDArray[np.float32] = answer.logits.numpy()[0]
+    assert answer.likeliest.item() == logits.argmax()
+    return logits
 
 
 @pytest.mark.slow
@@ -62,16 +62,36 @@ def test_across_chunks_and_graphs() -> None:
     for end in range(63, 68):
         check(end - 1, end)
     # Another text from there on, and the same again: what a graph replays has no memory of it.
-    transformer.seek(62)
     other = tokens(1, seed=1)
     logits = feed(transformer, other, 63)
     np.testing.assert_allclose(logits, reference(model, ids[:62] + other)[-1], atol=TOLERANCE)
-    transformer.seek(62)
     for end in (124, 186, 248):
         check(end - 62, end)
     for end in range(249, 261):
         check(end - 1, end)
-    assert len(transformer.steps) == 3
+    assert len(transformer.graphs) == 3
+
+
+def test_many_sequences_at_once() -> None:
+    """Of different lengths, two of which share a page; what fills up a step disturbs none."""
+    model = random_model(replace(TINY_LLAMA, blocks=1), "F16")
+    transformer = Transformer(model, partial(random_tensor, model), "CPU", 256, pages=40)
+    texts = [tokens(30), tokens(16) + tokens(9, seed=2), tokens(40, seed=3)]
+    pages = [[7, 21], [7, 8], [30, 2, 11]]
+    fill = [0] * 8, [-1] * 8
+    for text, held, start in zip(texts, pages, (0, 16, 0), strict=True):
+        part = text[start:-3]
+        positions = range(start, start + len(part))
+        transformer.step([*fill[0], *part], [*fill[1], *positions], [held])
+    expected = [reference(model, text) for text in texts]
+    for back in (3, 2, 1):
+        positions = [len(text) - back for text in texts]
+        now = [text[-back] for text in texts]
+        answer = transformer.step([*now, 0], [*positions, -1], [*pages, []])
+        for index, position in enumerate(positions):
+            logits = answer.logits.numpy()[index]
+            np.testing.assert_allclose(logits, expected[index][position], atol=TOLERANCE)
+            assert answer.likeliest.numpy()[index] == logits.argmax()
 
 
 def test_matrices_of_several_quantizations() -> None:

@@ -63,7 +63,7 @@ class Linear:
         float16 with float32 sums: values of `x` beyond 65504 become infinite there.
         """
         (n, k), gpu = self.shape, is_gpu(x.device)
-        if gpu and x.shape[0] == 1 and fits(n, k, self.form):
+        if gpu and fits(n, k, self.form, x.shape[0]):
             return matvec(x, self.planes, self.form, residual, gated)
         dtype = dtypes.float16 if gpu else dtypes.float32
         x = x.cast(dtype).contiguous()

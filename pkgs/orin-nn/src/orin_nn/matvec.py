@@ -1,8 +1,9 @@
-"""A matrix times a vector, the operation that decoding a token consists of, bound by memory.
+"""A matrix times a few vectors, the operation that decoding consists of, bound by memory.
 
 tinygrad's optimizer gives a quantized product a thread a row, with loads of single bytes. Here a
 warp reads a row's bytes together, each thread eight or sixteen of them at a time. What follows the
 product in a transformer is done within it, since a launch takes as long as reading megabytes.
+Several vectors, one of each sequence that is decoded, share the matrix as it passes by.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,10 @@ from orin_nn.formats import Format, Place
 # Rows that a warp computes at once, since they share the vector's loads, and warps of a block.
 # Measured on an H200 at 3072 by 3072, float16, microseconds: 1 row 7.9, 2 rows 7.8, 4 rows 11.2.
 ROWS, WARPS = 2, 4
+# Vectors that a warp multiplies by a row at once: beyond that the sums leave too few registers.
+COLUMNS = 8
+# Vectors at which reading the matrix anew for every COLUMNS costs more than tensor cores do.
+LARGEST = 16
 # float16 keeps four loads in flight a thread: a row's bytes are more than a quantized one's.
 UNROLL = {"F16": 4}
 
@@ -28,16 +33,18 @@ def matvec(
     residual: Tensor | None = None,
     gated: bool = False,
 ) -> Tensor:
-    """The matrix stored in `planes` (N, K) times `x` (1, K): (1, N), all in float32.
+    """The matrix stored in `planes` (N, K) times each of `x` (T, K): (T, N), all in float32.
 
-    `residual` (1, N) is added. With `gated` the upper half of the rows passes through SiLU and
-    multiplies the lower, as in SwiGLU (arXiv:2002.05202): (1, N / 2). Raises ValueError where the
+    `residual` (T, N) is added. With `gated` the upper half of the rows passes through SiLU and
+    multiplies the lower, as in SwiGLU (arXiv:2002.05202): (T, N / 2). Raises ValueError where the
     shape does not divide into warps: see `fits`.
     """
-    n, k = planes[0].shape[0], x.shape[1]
-    if not fits(n, k, form):
-        raise ValueError(f"a product of {n} by {k} in {form.name} does not divide into warps")
-    out = Tensor.empty(1, n // 2 if gated else n, dtype=dtypes.float32, device=x.device)
+    n, (vectors, k) = planes[0].shape[0], x.shape
+    if not fits(n, k, form, vectors):
+        raise ValueError(
+            f"{n} by {k} in {form.name} times {vectors} vectors does not divide into warps"
+        )
+    out = Tensor.empty(vectors, n // 2 if gated else n, dtype=dtypes.float32, device=x.device)
     added = [] if residual is None else [residual]
 
     def build(y: UOp, x: UOp, *rest: UOp) -> UOp:
@@ -46,7 +53,9 @@ def matvec(
     return out.custom_kernel(x, *planes, *added, fxn=build)[0]
 
 
-def fits(n: int, k: int, form: Format) -> bool:
+def fits(n: int, k: int, form: Format, vectors: int = 1) -> bool:
+    if vectors > COLUMNS and (vectors % COLUMNS or vectors > LARGEST):
+        return False
     return _groups(k, form) > 0 and n % _rows_at_once(k, form) == 0
 
 
@@ -54,7 +63,8 @@ def kernel(
     y: UOp, x: UOp, planes: Sequence[UOp], form: Format, residual: Sequence[UOp], gated: bool
 ) -> UOp:
     """The kernel of `matvec`."""
-    n, k = planes[0].shape[0], x.shape[1]
+    n, (vectors, k) = planes[0].shape[0], x.shape
+    columns = min(vectors, COLUMNS)
     ids = count()
 
     def axis(size: int, kind: AxisType) -> UOp:
@@ -65,6 +75,7 @@ def kernel(
     unroll = UNROLL.get(form.name, 1)
     while steps % unroll:
         unroll //= 2
+    several = axis(vectors // columns, AxisType.GLOBAL)
     block = axis(n // _rows_at_once(k, form), AxisType.GLOBAL)
     # Axes of their own, since a product of axes that is divided again would not be summed. The
     # last comes first, so that a warp's neighbouring threads read neighbouring values of `x`.
@@ -75,10 +86,12 @@ def kernel(
     step = axis(steps // unroll, AxisType.REDUCE)
     load = axis(unroll, AxisType.UNROLL)
     part = (step * unroll + load) * groups + group
+    each = axis(columns, AxisType.UPCAST)
+    column = several * columns + each
 
     def product(row: UOp) -> UOp:
         place = Place(row, part, threads, lambda size: axis(size, AxisType.UNROLL))
-        terms = form.terms(planes, lambda i: x[0, i], place)
+        terms = form.terms(planes, lambda i: x[column, i], place)
         return terms.reduce(step, group, *threads, load, arg=Ops.ADD)
 
     first = (block * WARPS + warp) * _rows_a_warp(k, form) + side
@@ -91,9 +104,9 @@ def kernel(
         index, ended = first * ROWS + row, [row]
         total = product(index)
     for added in residual:
-        total = total + added[0, index]
-    name = f"matvec_{form.name.lower()}_{n}_{k}"
-    stored = y[0, index].store(total).end(block, side, warp, *ended)
+        total = total + added[column, index]
+    name = f"matvec_{form.name.lower()}_{vectors}_{n}_{k}"
+    stored = y[column, index].store(total).end(several, block, side, warp, each, *ended)
     return stored.sink(arg=KernelInfo(name=name, opts_to_apply=()))
 
 

@@ -7,8 +7,10 @@ keys and values float16.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from tinygrad import Device, Tensor, TinyJit, dtypes
 from tinygrad.device import LRUAllocator
 from tinygrad.helpers import Context
 
-from orin_nn.attention import CHUNK, Place, attend, enter, remember
+from orin_nn.attention import CHUNK, PAGE, Place, attend, enter, remember
 from orin_nn.gguf.model import Model, TensorInfo
 from orin_nn.gguf.shapes import Shape
 from orin_nn.gpu import is_gpu
@@ -32,7 +34,7 @@ SHORTEST = 256
 class Block:
     """One layer: attention and feed-forward, each added to what it was given."""
 
-    def __init__(self, model: Model, read: Read, index: int, device: str, context: int) -> None:
+    def __init__(self, model: Model, read: Read, index: int, device: str, pages: int) -> None:
         self.shape = shape = model.shape
         prefix = f"blk.{index}."
 
@@ -54,7 +56,7 @@ class Block:
         self.qkv = stacked("attn_q", "attn_k", "attn_v")
         self.output, self.down = stacked("attn_output")[0], stacked("ffn_down")[0]
         self.gate_up = stacked("ffn_gate", "ffn_up")
-        size = 2, shape.kv_heads, context, shape.head_dim
+        size = 2, shape.kv_heads, pages * PAGE, shape.head_dim
         self.cache = Tensor.zeros(*size, dtype=dtypes.float16, device=device).contiguous().realize()
 
     @property
@@ -62,7 +64,7 @@ class Block:
         return [*self.qkv, self.output, *self.gate_up, self.down]
 
     def __call__(self, h: Tensor, place: Place) -> Tensor:
-        """`h` (T, dim) through the layer."""
+        """`h` (N, dim) through the layer."""
         x = self.attn_norm(h)
         products = [matrix(x) for matrix in self.qkv]
         qkv = products[0] if len(products) == 1 else Tensor.cat(*products, dim=1)
@@ -77,36 +79,49 @@ class Block:
         return self.down(x, h)
 
     def _enter(self, qkv: Tensor, place: Place) -> tuple[Tensor, Tensor]:
-        """Queries (heads, T, head_dim), rotated and scaled, and the cache with the new keys."""
-        shape, tokens = self.shape, qkv.shape[0]
+        """Queries (N, heads, head_dim), rotated and scaled, and the cache with the new keys."""
+        shape, count = self.shape, qkv.shape[0]
         pairs = shape.architecture == "llama"
-        if tokens == 1 and is_gpu(qkv.device):
-            q = Tensor.empty(shape.heads, 1, shape.head_dim, device=qkv.device)
+        if place.pages.shape[0] == count and is_gpu(qkv.device):
+            q = Tensor.empty(count, shape.heads, shape.head_dim, device=qkv.device)
             build = partial(enter, pairs=pairs, eps=shape.norm_eps)
             weights = [norm.weight for norm in self.head_norms]
-            inputs = self.cache, qkv, place.table, place.position, *weights
+            inputs = self.cache, qkv, place.table, place.rows, *weights
             q, cache, *_ = q.custom_kernel(*inputs, fxn=build)
             return q, cache
         keys = shape.kv_heads * shape.head_dim
         parts = qkv.split([shape.heads * shape.head_dim, keys, keys], dim=1)
-        q, k, v = (p.reshape(tokens, -1, shape.head_dim).transpose(0, 1) for p in parts)
+        q, k, v = (part.reshape(count, -1, shape.head_dim) for part in parts)
         if self.head_norms:
             q, k = (norm(x) for norm, x in zip(self.head_norms, (q, k), strict=True))
         q, k = (rotate(x.contiguous(), place.rope, pairs) for x in (q, k))
-        new = Tensor.stack(k, v).cast(self.cache.dtype)
-        cache = self.cache.custom_kernel(new, place.position, fxn=remember)[0]
+        new = Tensor.stack(k, v).transpose(1, 2).cast(self.cache.dtype)
+        cache = self.cache.custom_kernel(new, place.rows, fxn=remember)[0]
         return q * shape.head_dim**-0.5, cache
 
 
-class Transformer:
-    """A model ready on one device, for one sequence of at most `context` tokens.
+class Answer(NamedTuple):
+    """What a step computed, each (S, ...) for the last token of every sequence."""
 
-    `read` gives a tensor's bytes as GGUF stores them, (rows, bytes of a row).
+    logits: Tensor  # (S, vocab) float32
+    likeliest: Tensor  # (S) int32: the places of the largest logits
+    hidden: Tensor  # (S, dim) float32: the last layer's output, normalized
+
+
+class Transformer:
+    """A model ready on one device, for sequences of at most `context` tokens.
+
+    `read` gives a tensor's bytes as GGUF stores them, (rows, bytes of a row). The cache has `pages`
+    pages of PAGE positions, by default as many as one sequence takes, which `step` is told to use.
+    Page 0 belongs to no sequence: what fills up a step is written there.
     """
 
-    def __init__(self, model: Model, read: Read, device: str, context: int) -> None:
+    def __init__(
+        self, model: Model, read: Read, device: str, context: int, pages: int | None = None
+    ) -> None:
         self.shape, self.device = model.shape, device
         self.context = -(-context // CHUNK) * CHUNK
+        self.pages = 1 + self.context // PAGE if pages is None else pages
         tensors = model.tensors
 
         def matrix(name: str) -> Linear:
@@ -118,56 +133,111 @@ class Transformer:
         self.norm = Norm(weight, self.shape.norm_eps)
         self.table = rotary_table(self.shape, self.context, device)
         self.blocks = [
-            Block(model, read, index, device, self.context) for index in range(self.shape.blocks)
+            Block(model, read, index, device, self.pages) for index in range(self.shape.blocks)
         ]
-        self.position = Tensor([0], dtype=dtypes.int32, device=device).realize()
         # What held the bytes as they came, which tinygrad keeps for others of the same size.
         if isinstance(allocator := Device[device].allocator, LRUAllocator):
             allocator.free_cache()
-        self.steps: dict[tuple[int, int], TinyJit[Tensor]] = {}
+        self.graphs: dict[tuple[int, int, int], Graph] = {}
 
-    def seek(self, position: int) -> None:
-        """Let the next tokens stand at `position`: what is stored before it stays."""
-        self.position.assign(Tensor([position], dtype=dtypes.int32, device=self.device)).realize()
+    def step(
+        self,
+        tokens: Sequence[int],
+        positions: Sequence[int],
+        pages: Sequence[Sequence[int]],
+        context: int = 0,
+    ) -> Answer:
+        """Compute N `tokens` that stand at `positions`: one of each of N sequences, or consecutive
+        ones of a single sequence.
 
-    def __call__(self, tokens: Tensor, end: int) -> Tensor:
-        """Logits (vocab) in float32 after `tokens` (T) int32, realized, that follow the last ones.
+        `pages` are those of each sequence, enough for its last token, and what stands before the
+        tokens has been computed into them. A token at position -1 fills up the step, before those
+        of a single sequence or as a sequence of its own, which has no pages: its answer means
+        nothing. Every N, number of sequences and power of two that holds all positions, and
+        `context` at least, is captured as a graph of its own, whose answer is the same tensors each
+        time. Raises ValueError beyond the context.
+        """
+        graph = self.graph(len(tokens), len(pages), max(*positions, context - 1) + 1)
+        graph.fill(tokens, positions, pages)
+        return graph.run()
 
-        `end` is the position after them: shapes depend on it, the position itself is kept on the
-        device. Every T and every power of two that holds `end` is captured as a graph of its own,
-        which writes its logits to the same place each time. Raises ValueError beyond the context.
+    def graph(self, tokens: int, sequences: int, end: int) -> Graph:
+        """The graph of a step of so many tokens and sequences, none of which reaches `end`.
+
+        Raises ValueError beyond the context.
         """
         if end > self.context:
             raise ValueError(f"position {end} is beyond the context of {self.context}")
         context = SHORTEST
         while context < end:
             context *= 2
-        key = tokens.shape[0], min(context, self.context)
-        if key not in self.steps:
-            self.steps[key] = TinyJit(partial(self.forward, context=key[1]))
-        with Context(JIT_BATCH_SIZE=0):  # one graph, and so one launch, for all kernels
-            return self.steps[key](tokens)
+        key = tokens, sequences, min(context, self.context) // PAGE
+        if key not in self.graphs:
+            self.graphs[key] = Graph(self.forward, *key, self.device)
+        return self.graphs[key]
 
-    def forward(self, tokens: Tensor, context: int) -> Tensor:
-        """A step without its graph: `context` is the number of positions that it looks at."""
-        count = tokens.shape[0]
-        positions = self.position + Tensor.arange(count, dtype=dtypes.int32, device=self.device)
-        rope = self.table[:, positions].contiguous()  # lazily: a single token does without
-        place = Place(self.position, context, self.table, rope)
-        h = self.embedding.rows(tokens).contiguous()
+    def forward(self, rows: Tensor, pages: Tensor) -> Answer:
+        """A step without its graph, of `Place`'s `rows` and `pages`."""
+        sequences = pages.shape[0]
+        rope = self.table[:, rows[:, 1]].contiguous()  # lazily: on a GPU one token does without
+        place = Place(rows, pages, self.table, rope)
+        h = self.embedding.rows(rows[:, 0]).contiguous()
         for block in self.blocks:
-            h = block(h, place)
-        logits = self.head(self.norm(h[-1:].contiguous())).reshape(-1)
-        Tensor.realize(logits, self.position.assign(self.position + count))
-        return logits
+            h = block(h, place).realize()
+        hidden = self.norm(h[-sequences:].contiguous())
+        logits = self.head(hidden)
+        answer = Answer(logits, argmax(logits), hidden)
+        Tensor.realize(*answer)
+        return answer
+
+
+class Graph:
+    """The kernels of a step of N tokens, S sequences and P pages each, launched at once."""
+
+    def __init__(
+        self,
+        forward: Callable[[Tensor, Tensor], Answer],
+        tokens: int,
+        sequences: int,
+        pages: int,
+        device: str,
+    ) -> None:
+        self._rows = np.zeros((tokens, 3), np.int32)
+        self._pages = np.zeros((sequences, pages), np.int32)
+        self.inputs = [
+            Tensor(array, device=device).contiguous().realize()
+            for array in (self._rows, self._pages)
+        ]
+        self._jit = TinyJit(forward)
+
+    def fill(
+        self, tokens: Sequence[int], positions: Sequence[int], pages: Sequence[Sequence[int]]
+    ) -> None:
+        """Say what the next run computes, as `Transformer.step` explains."""
+        rows, table = self._rows, self._pages
+        rows[:, 0], rows[:, 1] = tokens, positions
+        table[:] = 0
+        for index, held in enumerate(pages):
+            inside = held[: table.shape[1]]
+            table[index, : len(inside)] = inside
+        sequence = 0 if len(pages) == 1 else np.arange(len(rows))
+        page, offset = np.divmod(rows[:, 1], PAGE)
+        rows[:, 2] = table[sequence, page] * PAGE + offset
+        rows[rows[:, 1] < 0] = 0
+        for tensor, array in zip(self.inputs, (rows, table), strict=True):
+            tensor.uop.buffer.copyin(array.data.cast("B"))
+
+    def run(self) -> Answer:
+        with Context(JIT_BATCH_SIZE=0):  # one graph, and so one launch, for all kernels
+            return Answer(*self._jit(*self.inputs))
 
 
 def rotate(x: Tensor, rope: Tensor, pairs: bool) -> Tensor:
-    """Rotary positions (arXiv:2104.09864) of (heads, T, d) by cosines and sines (2, T, d / 2).
+    """Rotary positions (arXiv:2104.09864) of (N, heads, d) by cosines and sines (2, N, d / 2).
 
     llama.cpp stores LLaMA's heads so that `pairs` are neighbours, Qwen's as halves.
     """
-    cosine, sine = rope[0], rope[1]
+    cosine, sine = (part.unsqueeze(1) for part in (rope[0], rope[1]))
     a, b = (x[..., ::2], x[..., 1::2]) if pairs else x.chunk(2, dim=-1)
     turned = a * cosine - b * sine, b * cosine + a * sine
     return Tensor.stack(*turned, dim=-1).flatten(-2) if pairs else Tensor.cat(*turned, dim=-1)
@@ -179,6 +249,22 @@ def rotary_table(shape: Shape, context: int, device: str) -> Tensor:
     powers = np.arange(0, shape.head_dim, 2) / shape.head_dim
     angles = np.outer(np.arange(context), shape.rope_theta**-powers / factors)
     return Tensor(np.stack([np.cos(angles), np.sin(angles)]).astype(np.float32), device=device)
+
+
+# The likeliest token is looked for in rows of about so many, which the chip searches at once.
+ROW = 256
+
+
+def argmax(logits: Tensor) -> Tensor:
+    """The places of the largest of each row of `logits` (S, N), (S) int32, the first of equal ones.
+
+    tinygrad's own has one group of threads look at all of a row.
+    """
+    sequences, count = logits.shape
+    parts = logits.reshape(sequences, -1, math.gcd(ROW, count))
+    part = parts.max(2).contiguous().argmax(1).contiguous()
+    rows = Tensor.arange(sequences, device=logits.device)
+    return (part * parts.shape[2] + parts[rows, part].argmax(1)).cast(dtypes.int32).contiguous()
 
 
 def _vector(data: NDArray[np.uint8], device: str) -> Tensor:

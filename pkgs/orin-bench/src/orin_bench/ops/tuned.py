@@ -17,7 +17,7 @@ from orin_bench.ops.operation import Arrays, Indices, Operation
 from orin_bench.ops.operations import Attention, Conv2d, Matvec
 from orin_bench.ops.rotation import Step
 from orin_bench.ops.upload import Upload
-from orin_nn.attention import CHUNK, Place, attend
+from orin_nn.attention import CHUNK, PAGE, Place, attend
 from orin_nn.gemm import choose, gemm
 from orin_nn.gguf.model import TensorInfo
 from orin_nn.gguf.random_model import random_model
@@ -51,12 +51,12 @@ def attention(operation: Attention, inputs: Arrays, upload: Upload) -> Step | No
         return None
     q, k, v = inputs
     cache = Tensor.stack(upload(k), upload(v)).contiguous().realize()
-    scaled = Tensor(q * np.float32(operation.head_dim**-0.5), device=upload.device).realize()
+    queries = q.transpose(1, 0, 2) * np.float32(operation.head_dim**-0.5)
+    scaled = Tensor(queries, device=upload.device).contiguous().realize()
     start = operation.context - operation.queries
-    position = Tensor([start], dtype=dtypes.int32, device=upload.device).realize()
     # Queries and keys come rotated.
     rope = Tensor.empty(2, operation.queries, operation.head_dim // 2, device=upload.device)
-    place = Place(position, operation.context, rope, rope)
+    place = _place(start, operation.context, rope)
     return lambda: attend(scaled, cache, place)
 
 
@@ -83,16 +83,26 @@ def block(operation: Block, inputs: Arrays, upload: Upload) -> Step | None:
         data = weights[info.name.removeprefix(PREFIX).removesuffix(SUFFIX)]
         return np.atleast_2d(data).view(np.uint8)
 
-    layer = Layer(random_model(operation.layer, "F16"), read, 0, device, operation.context)
+    pages = operation.context // PAGE
+    layer = Layer(random_model(operation.layer, "F16"), read, 0, device, pages)
     if start:
         kept = Tensor(np.stack(past), device=device).cast(layer.cache.dtype)
         layer.cache[:, :, :start].assign(kept).realize()
-    position = Tensor([start], dtype=dtypes.int32, device=device).realize()
-    table = rotary_table(operation.layer, operation.context, device).realize()
-    rope = table[:, start:].contiguous().realize()
-    place = Place(position, operation.context, table, rope)
+    place = _place(
+        start, operation.context, rotary_table(operation.layer, operation.context, device)
+    )
     states = Tensor(h, device=device).realize()
     return lambda: layer(states, place)
+
+
+def _place(start: int, context: int, table: Tensor) -> Place:
+    """The positions from `start` to the end of the `context`, in a cache of just that sequence."""
+    positions = np.arange(start, context, dtype=np.int32)
+    rows = np.stack([positions, positions, positions], axis=1)
+    pages = np.arange(context // PAGE, dtype=np.int32)[np.newaxis]
+    inputs = (Tensor(array, device=table.device).realize() for array in (rows, pages))
+    rope = table[:, -len(positions) :].contiguous().realize()
+    return Place(*inputs, table.contiguous().realize(), rope)
 
 
 def _pairs(array: NDArray[Any], head_dim: int, axis: int) -> NDArray[Any]:
