@@ -10,12 +10,12 @@ from tinygrad.helpers import GlobalCounters
 from orin_bench.engine import interleave
 from orin_bench.llm.generation import Generating, Reading
 from orin_bench.llm.greedy import OrinGenerator
-from orin_nn.transformer import argmax
 from orin_bench.llm.source import Source
 from orin_bench.llm.stock import StockGenerator
 from orin_core.cli import UserError
 from orin_nn.gguf.random_model import write_random
 from orin_nn.gguf.shapes import TINY_LLAMA, TINY_QWEN3, Shape
+from orin_nn.transformer import argmax
 
 
 class Clock:

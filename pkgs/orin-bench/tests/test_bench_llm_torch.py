@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tinygrad import Tensor
 
 from orin_bench.engine import interleave
 from orin_bench.llm.source import Source
@@ -38,11 +37,12 @@ def test_the_same_logits(shape: Shape, quantization: str) -> None:
         theirs = torch_llm.Model(source, "cpu", 128)
         positions = torch.arange(128)
         logits = theirs(torch.tensor(PROMPT), positions[:70], 70, None)
-        expected = ours(Tensor(PROMPT, dtype="int32", device="CPU").realize(), 70).numpy()
+        pages = [list(range(1, ours.pages))]
+        expected = ours.step(PROMPT, range(70), pages).logits.numpy()[0]
         np.testing.assert_allclose(logits.float(), expected, atol=TOLERANCE)
         for end, token in ((71, 5), (72, 6)):
             place = positions[end - 1 : end]
-            expected = ours(Tensor([token], dtype="int32", device="CPU").realize(), end).numpy()
+            expected = ours.step([token], [end - 1], pages).logits.numpy()[0]
             # Looking at what there is, or at everything through a mask.
             for seen, mask in ((end, None), (128, (positions <= place).view(1, 1, 1, -1))):
                 logits = theirs(torch.tensor([token]), place, seen, mask)

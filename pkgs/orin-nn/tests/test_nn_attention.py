@@ -34,9 +34,9 @@ def test_one_token_of_each_sequence_sees_what_stands_before_it(
     shape = 2, kv_heads, pages.size * PAGE, head_dim
     cache = rng.standard_normal(shape).astype(np.float16)
     rows = np.array([[0, position, 0] for position in positions], np.int32)
-    inputs = (Tensor(array, device=device).realize() for array in (rows, pages))
+    held_rows, held_pages = (Tensor(array, device=device).realize() for array in (rows, pages))
     unused = Tensor.empty(1, device=device)
-    place = Place(*inputs, unused, unused)
+    place = Place(held_rows, held_pages, unused, unused)
     out = attend(Tensor(q, device=device), Tensor(cache, device=device).realize(), place).numpy()
 
     held = cache.astype(float).repeat(heads // kv_heads, 1).reshape(2, heads, -1, PAGE, head_dim)

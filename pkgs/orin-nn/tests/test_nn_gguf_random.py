@@ -97,6 +97,7 @@ def test_what_llama_cpp_wants_to_know(tmp_path: Path) -> None:
     assert tokens[ord(" ")] == "Ġ"
     assert tokens[fields["tokenizer.ggml.eos_token_id"]] == "<|im_end|>"
     assert fields["tokenizer.ggml.merges"]
+    assert "<|im_start|>" in fields["tokenizer.chat_template"]
     assert fields["general.file_type"] == 14  # mostly Q4_K, small
     assert fields["qwen3.rope.freq_base"] == 1e6
 

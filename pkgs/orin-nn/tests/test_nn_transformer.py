@@ -81,8 +81,8 @@ def test_many_sequences_at_once() -> None:
     fill = [0] * 8, [-1] * 8
     for text, held, start in zip(texts, pages, (0, 16, 0), strict=True):
         part = text[start:-3]
-        positions = range(start, start + len(part))
-        transformer.step([*fill[0], *part], [*fill[1], *positions], [held])
+        stand = range(start, start + len(part))
+        transformer.step([*fill[0], *part], [*fill[1], *stand], [held])
     expected = [reference(model, text) for text in texts]
     for back in (3, 2, 1):
         positions = [len(text) - back for text in texts]

@@ -16,6 +16,8 @@ from tinygrad import Tensor, dtypes
 from tinygrad.dtype import AddrSpace
 from tinygrad.uop.ops import AxisType, KernelInfo, Ops, UOp
 
+from orin_nn.cpu import attention as cpu
+from orin_nn.cpu.program import runs_c
 from orin_nn.gpu import is_gpu
 
 # Positions of a page, the piece in which the cache is given to sequences.
@@ -51,6 +53,8 @@ def attend(q: Tensor, cache: Tensor, place: Place) -> Tensor:
     sequences, context = place.pages.shape[0], place.context
     if sequences == rows and is_gpu(q.device) and head_dim % CHUNK == 0:
         return _decode(q, cache, place)
+    if runs_c(q.device) and head_dim % cpu.LANES == 0:
+        return cpu.attend(q, cache, place.rows, place.pages, PAGE)
     kv_heads, device = cache.shape[1], q.device
     dtype = cache.dtype if is_gpu(device) else dtypes.float32
     offsets = Tensor.arange(PAGE, dtype=dtypes.int32, device=device)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from tinygrad import Device, Tensor, dtypes
 
 from orin_core.cli import UserError
+from orin_nn.cpu.product import product
+from orin_nn.cpu.program import runs_c
 from orin_nn.formats import FORMATS, Format
 from orin_nn.gemm import choose, gemm
 from orin_nn.gguf.model import TensorInfo
@@ -62,9 +64,14 @@ class Linear:
         SwiGLU (arXiv:2002.05202). On a GPU several rows at once go through tensor cores, in
         float16 with float32 sums: values of `x` beyond 65504 become infinite there.
         """
+        if runs_c(x.device):
+            return product(x, self.planes, self.form, residual, gated)
         (n, k), gpu = self.shape, is_gpu(x.device)
         if gpu and fits(n, k, self.form, x.shape[0]):
-            return matvec(x, self.planes, self.form, residual, gated)
+            if not gated or x.shape[0] == 1:
+                return matvec(x, self.planes, self.form, residual, gated)
+            y = _gated(matvec(x, self.planes, self.form))
+            return y if residual is None else (y + residual).contiguous()
         dtype = dtypes.float16 if gpu else dtypes.float32
         x = x.cast(dtype).contiguous()
         # After `x`: else tinygrad expands every matrix of a model first, and holds them together.
@@ -75,10 +82,14 @@ class Linear:
         else:
             y = x.dot(weight.T, dtype=dtypes.float32)
         if gated:
-            gate, up = y.split(n // 2, dim=1)
-            y = (gate.silu() * up).contiguous()
+            y = _gated(y)
         return y if residual is None else (y + residual).contiguous()
 
     def rows(self, indices: Tensor) -> Tensor:
         """The rows at `indices` (T): (T, K) in float32."""
         return self.form.expand([plane[indices] for plane in self.planes]).float()
+
+
+def _gated(y: Tensor) -> Tensor:
+    gate, up = y.chunk(2, dim=1)
+    return (gate.silu() * up).contiguous()

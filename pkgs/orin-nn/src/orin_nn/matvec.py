@@ -15,14 +15,16 @@ from tinygrad.uop.ops import AxisType, KernelInfo, Ops, UOp
 
 from orin_nn.formats import Format, Place
 
-# Rows that a warp computes at once, since they share the vector's loads, and warps of a block.
-# Measured on an H200 at 3072 by 3072, float16, microseconds: 1 row 7.9, 2 rows 7.8, 4 rows 11.2.
-ROWS, WARPS = 2, 4
+# Rows that a warp computes at once, since they share the vectors' loads, for one vector and for
+# several, and warps of a block. Measured on an H200 at 3072 by 3072, float16, microseconds: for one
+# vector 1 row 7.9, 2 rows 7.8, 4 rows 11.2; for eight 22.3, 13.6 and 12.2.
+ROWS, MORE_ROWS, WARPS = 2, 4, 4
 # Vectors that a warp multiplies by a row at once: beyond that the sums leave too few registers.
 COLUMNS = 8
 # Vectors at which reading the matrix anew for every COLUMNS costs more than tensor cores do.
 LARGEST = 16
-# float16 keeps four loads in flight a thread: a row's bytes are more than a quantized one's.
+# One vector's float16 keeps four loads in flight a thread: a row's bytes are more than a quantized
+# one's.
 UNROLL = {"F16": 4}
 
 
@@ -35,9 +37,9 @@ def matvec(
 ) -> Tensor:
     """The matrix stored in `planes` (N, K) times each of `x` (T, K): (T, N), all in float32.
 
-    `residual` (T, N) is added. With `gated` the upper half of the rows passes through SiLU and
-    multiplies the lower, as in SwiGLU (arXiv:2002.05202): (T, N / 2). Raises ValueError where the
-    shape does not divide into warps: see `fits`.
+    `residual` (T, N) is added. With `gated`, which takes a single vector, the upper half of the
+    rows passes through SiLU and multiplies the lower, as in SwiGLU (arXiv:2002.05202): (1, N / 2).
+    Raises ValueError where the shape does not divide into warps: see `fits`.
     """
     n, (vectors, k) = planes[0].shape[0], x.shape
     if not fits(n, k, form, vectors):
@@ -56,7 +58,7 @@ def matvec(
 def fits(n: int, k: int, form: Format, vectors: int = 1) -> bool:
     if vectors > COLUMNS and (vectors % COLUMNS or vectors > LARGEST):
         return False
-    return _groups(k, form) > 0 and n % _rows_at_once(k, form) == 0
+    return _groups(k, form) > 0 and n % _rows_at_once(k, form, vectors) == 0
 
 
 def kernel(
@@ -72,11 +74,11 @@ def kernel(
 
     groups = _groups(k, form)
     steps = k // form.part // groups
-    unroll = UNROLL.get(form.name, 1)
+    unroll = UNROLL.get(form.name, 1) if vectors == 1 else 1
     while steps % unroll:
         unroll //= 2
     several = axis(vectors // columns, AxisType.GLOBAL)
-    block = axis(n // _rows_at_once(k, form), AxisType.GLOBAL)
+    block = axis(n // _rows_at_once(k, form, vectors), AxisType.GLOBAL)
     # Axes of their own, since a product of axes that is divided again would not be summed. The
     # last comes first, so that a warp's neighbouring threads read neighbouring values of `x`.
     threads = [axis(size, AxisType.GROUP_REDUCE) for size in reversed(form.threads)][::-1]
@@ -94,19 +96,17 @@ def kernel(
         terms = form.terms(planes, lambda i: x[column, i], place)
         return terms.reduce(step, group, *threads, load, arg=Ops.ADD)
 
-    first = (block * WARPS + warp) * _rows_a_warp(k, form) + side
-    if gated:  # a warp's two rows are a gate and what it opens for
-        index, ended = first, []
-        gate = product(first)
-        total = gate * (1 + (-gate).exp()).reciprocal() * product(first + n // 2)
-    else:  # or neighbours
-        row = axis(ROWS, AxisType.UPCAST)
-        index, ended = first * ROWS + row, [row]
-        total = product(index)
+    # A warp's rows are neighbours, or a gate and what it opens for.
+    outputs = _rows(vectors) // (1 + gated)
+    row = axis(outputs, AxisType.UPCAST)
+    index = ((block * WARPS + warp) * _rows_a_warp(k, form) + side) * outputs + row
+    total = product(index)
+    if gated:
+        total = total * (1 + (-total).exp()).reciprocal() * product(index + n // 2)
     for added in residual:
         total = total + added[column, index]
     name = f"matvec_{form.name.lower()}_{vectors}_{n}_{k}"
-    stored = y[column, index].store(total).end(several, block, side, warp, each, *ended)
+    stored = y[column, index].store(total).end(several, block, side, warp, each, row)
     return stored.sink(arg=KernelInfo(name=name, opts_to_apply=()))
 
 
@@ -123,5 +123,9 @@ def _rows_a_warp(k: int, form: Format) -> int:
     return 32 // (max(1, _groups(k, form)) * prod(form.threads))
 
 
-def _rows_at_once(k: int, form: Format) -> int:
-    return ROWS * WARPS * _rows_a_warp(k, form)
+def _rows(vectors: int) -> int:
+    return ROWS if vectors == 1 else MORE_ROWS
+
+
+def _rows_at_once(k: int, form: Format, vectors: int) -> int:
+    return _rows(vectors) * WARPS * _rows_a_warp(k, form)

@@ -10,6 +10,8 @@ from tinygrad import Tensor, dtypes
 from tinygrad.dtype import AddrSpace
 from tinygrad.uop.ops import AxisType, KernelInfo, Ops, UOp
 
+from orin_nn.cpu import attention as cpu
+from orin_nn.cpu.program import runs_c
 from orin_nn.gpu import is_gpu
 
 THREADS = 128
@@ -30,6 +32,8 @@ class Norm:
         Few rows (N, K) on a GPU take one kernel; tinygrad's two leave most of the chip idle.
         """
         k = x.shape[-1]
+        if x.ndim == 2 and runs_c(x.device):
+            return cpu.norm(x, self.weight, self.eps)
         # A row of one step would be summed over an axis of one place, which tinygrad refuses.
         divides = k % THREADS == 0 and k > THREADS
         if x.ndim == 2 and x.shape[0] <= ROWS and divides and is_gpu(x.device):

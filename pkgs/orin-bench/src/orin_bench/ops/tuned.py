@@ -100,9 +100,9 @@ def _place(start: int, context: int, table: Tensor) -> Place:
     positions = np.arange(start, context, dtype=np.int32)
     rows = np.stack([positions, positions, positions], axis=1)
     pages = np.arange(context // PAGE, dtype=np.int32)[np.newaxis]
-    inputs = (Tensor(array, device=table.device).realize() for array in (rows, pages))
+    stand, held = (Tensor(array, device=table.device).realize() for array in (rows, pages))
     rope = table[:, -len(positions) :].contiguous().realize()
-    return Place(*inputs, table.contiguous().realize(), rope)
+    return Place(stand, held, table.contiguous().realize(), rope)
 
 
 def _pairs(array: NDArray[Any], head_dim: int, axis: int) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""What the header of a GGUF file says, without its tensors' data and the entries of its arrays.
+"""What the header of a GGUF file says: metadata, arrays of it only when asked for, and tensors.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. gguf's own GGUFReader makes
 numpy objects of every token, which took 12 s and 780 MB for LLaMA 3's vocabulary, and runs on for
@@ -8,11 +8,14 @@ years through an array whose length is damaged; so the header is walked here.
 import mmap
 import stat
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gguf import GGUF_DEFAULT_ALIGNMENT, GGUFValueType
+from numpy.typing import NDArray
 
 from orin_core.cli import UserError
 
@@ -51,19 +54,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Parsed:
-    """`values` are the metadata but arrays, of which `lengths` has the number of entries; tensors'
-    data begin at byte `start` of `size`."""
+    """`values` are the metadata but arrays, of which `lengths` has the number of entries and
+    `arrays` the entries, if they were asked for; tensors' data begin at byte `start` of `size`."""
 
     values: dict[str, Any]
     lengths: dict[str, int]
+    arrays: dict[str, list[str] | NDArray[Any]]
     tensors: dict[str, Entry]
     alignment: int
     start: int
     size: int
 
 
-def parse(path: Path) -> Parsed:
-    """Raises UserError for what is no whole GGUF header of a version that is known."""
+def parse(path: Path, arrays: Collection[str] = ()) -> Parsed:
+    """The header, with the entries of the `arrays` named.
+
+    Raises UserError for what is no whole GGUF header of a version that is known.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UserError(f"{path}: not a file: name a GGUF file")
@@ -72,7 +79,7 @@ def parse(path: Path) -> Parsed:
             if file.read(4) != b"GGUF":
                 raise UserError(f"{path}: not a GGUF file")
             with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
-                return _Walk(path, data, size).header()
+                return _Walk(path, data, size).header(arrays)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
@@ -84,7 +91,7 @@ class _Walk:
         self.path, self.data, self.size = path, data, size
         self.position = 4
 
-    def header(self) -> Parsed:
+    def header(self, wanted: Collection[str]) -> Parsed:
         if self.size < 8:
             raise self.damage("ends after its first 4 bytes")
         version = _KIND.unpack_from(self.data, 4)[0]
@@ -96,13 +103,18 @@ class _Walk:
 
         values: dict[str, Any] = {}
         lengths: dict[str, int] = {}
+        arrays: dict[str, list[str] | NDArray[Any]] = {}
         for _ in range(value_count):
             key = self.text(LONGEST_KEY)
             if key in values or key in lengths:
                 raise self.damage(f"has {key[:80]!r} twice")
             kind = self.take(_KIND)[0]
             if kind == GGUFValueType.ARRAY:
-                lengths[key] = self.skip_array()
+                if key in wanted:
+                    arrays[key] = self.array()
+                    lengths[key] = len(arrays[key])
+                else:
+                    lengths[key] = self.skip_array()
             elif kind == GGUFValueType.STRING:
                 values[key] = self.text(LARGEST_HEADER)
             else:
@@ -118,7 +130,7 @@ class _Walk:
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             raise self.damage(f"has an alignment of {alignment!r}")
         start = -(-self.position // alignment) * alignment
-        return Parsed(values, lengths, tensors, alignment, start, self.size)
+        return Parsed(values, lengths, arrays, tensors, alignment, start, self.size)
 
     def tensor(self) -> Entry:
         name = self.text(LONGEST_NAME)
@@ -138,6 +150,30 @@ class _Walk:
         else:
             self.skip(length * self.scalar(kind).size)
         return int(length)
+
+    def array(self) -> list[str] | NDArray[Any]:
+        kind, length = *self.take(_KIND), *self.take(_COUNT)
+        if kind == GGUFValueType.STRING:
+            return self.texts(length)
+        form = self.scalar(kind)
+        start = self.position
+        self.skip(length * form.size)
+        return np.frombuffer(self.data[start : self.position], form.format)
+
+    def texts(self, length: int) -> list[str]:
+        """`length` texts. `text` would take three times as long, and a vocabulary has half a
+        million of them."""
+        texts: list[str] = []
+        data, position, end = self.data, self.position, min(self.size, LARGEST_HEADER)
+        size_at = _COUNT.unpack_from
+        for _ in range(length):
+            start = position + _COUNT.size
+            position = start + size_at(data, position)[0] if start <= end else start
+            if position > end:
+                break
+            texts.append(data[start:position].decode(errors="replace"))
+        self.skip(position - self.position)  # raises if the loop ended early
+        return texts
 
     def scalar(self, kind: int) -> struct.Struct:
         if kind not in _SCALARS:

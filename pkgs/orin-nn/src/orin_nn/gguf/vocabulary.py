@@ -3,6 +3,7 @@
 from gguf import GGUFWriter, TokenType
 
 from orin_nn.gguf.shapes import Shape
+from orin_nn.gguf.templates import CHAT_TEMPLATES
 
 # By architecture how text is split into words, whether texts begin with a token of their own, and
 # the control tokens: that token is the first, and the last ends an answer.
@@ -18,7 +19,7 @@ _STYLES = {
 
 def add_tokenizer(writer: GGUFWriter, shape: Shape) -> None:
     """Give the file a byte-level BPE tokenizer of `shape.vocab` tokens: the 256 bytes, numbered
-    tokens, and at the end the control tokens."""
+    tokens, and at the end the control tokens; and a chat template that uses them."""
     style, begins, controls = _STYLES[shape.architecture]
     numbered = [f"t{index}" for index in range(256, shape.vocab - len(controls))]
     tokens = [*map(_letter, range(256)), *numbered, *controls]
@@ -32,6 +33,7 @@ def add_tokenizer(writer: GGUFWriter, shape: Shape) -> None:
     writer.add_bos_token_id(shape.vocab - len(controls))
     writer.add_eos_token_id(shape.vocab - 1)
     writer.add_add_bos_token(begins)
+    writer.add_chat_template(CHAT_TEMPLATES[shape.architecture])
 
 
 def _letter(byte: int) -> str:
