@@ -1,0 +1,1 @@
+"""Language models served and measured: an OpenAI-compatible server, a load generator, downloads."""

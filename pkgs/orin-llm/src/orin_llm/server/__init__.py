@@ -1,0 +1,1 @@
+"""llm-server: the HTTP interface."""
