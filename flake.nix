@@ -38,9 +38,12 @@
       nixosConfigurations = {
         nixos = mkSystem { };
         nixos-perf = mkSystem { perf = true; };
+        nixos-docker = mkSystem { containers = true; };
         nixos-llama-cpp = mkSystem { llama = true; };
+        nixos-llm = mkSystem { llm = true; };
         nixos-tabby = mkSystem { tabby = true; };
         nixos-telemetry = mkSystem { telemetry = true; };
+        nixos-vllm = mkSystem { vllm = true; };
       };
 
       nixosModules = import ./modules {
@@ -77,6 +80,9 @@
             pkgs.ruff
           ];
         };
+        llama-cpp = pkgs.callPackage ./pkgs/llama-cpp-orin/shell.nix { };
+        mlc = pkgs.callPackage ./pkgs/vllm-jetson/mlc-shell.nix { };
+        vllm = pkgs.callPackage ./pkgs/vllm-jetson/shell.nix { };
       });
 
       # The Rust nixfmt formats byte for byte like the Haskell one and needs no GHC to build.

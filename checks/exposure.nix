@@ -8,14 +8,18 @@ let
     grafana-secrets = 20;
     jetson-exporter = 20;
     llama-cpp-main = 45;
+    llm-server-main = 45;
     orin-gpu-clock = 25;
     opentelemetry-collector = 20;
     tabbyapi = 45;
+    vllm-main = 25; # Docker's client: the GPU is the container's
   };
   config = configure {
     llama = true;
+    llm = true;
     tabby = true;
     telemetry = true;
+    vllm = true;
   } { orin.telemetry.otlp.enable = true; };
 in
 pkgs.runCommand "exposure" { nativeBuildInputs = [ pkgs.systemd ]; } (

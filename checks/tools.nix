@@ -36,6 +36,17 @@ rec {
       { assertion, message }: !assertion && lib.all (word: lib.hasInfix word message) words
     ) config.assertions;
 
+  # config -> string -> { <server> = target; } of one of Prometheus' jobs.
+  scrapeTargets =
+    config: job:
+    lib.listToAttrs (
+      map (target: lib.nameValuePair target.labels.server (lib.head target.targets)) (
+        lib.concatMap (scrape: scrape.static_configs) (
+          lib.filter (scrape: scrape.job_name == job) config.services.prometheus.scrapeConfigs
+        )
+      )
+    );
+
   gpuSandbox = [
     "CapabilityBoundingSet="
     "PrivateDevices=false"

@@ -7,6 +7,7 @@ let
     if final.config.cudaSupport then package.overridePythonAttrs { doCheck = false; } else package;
 in
 {
+  llguidance = untested final.python3Packages.llguidance;
   safetensors = untested final.python3Packages.safetensors;
-  tinygrad = untested final.python3Packages.tinygrad;
+  tinygrad = untested (import ./tinygrad.nix final);
 }

@@ -2,6 +2,8 @@
 {
   lib,
   configure,
+  contains,
+  refuses,
   self,
   ...
 }:
@@ -24,8 +26,17 @@ lib.concatMapAttrs (name: system: {
         "owner"
         "performance"
       ];
+      nixos-docker = [
+        "containers"
+        "owner"
+      ];
       nixos-llama-cpp = [
         "llama"
+        "owner"
+        "performance"
+      ];
+      nixos-llm = [
+        "llm"
         "owner"
         "performance"
       ];
@@ -37,6 +48,12 @@ lib.concatMapAttrs (name: system: {
       nixos-telemetry = [
         "owner"
         "telemetry"
+      ];
+      nixos-vllm = [
+        "containers"
+        "owner"
+        "performance"
+        "vllm"
       ];
     };
   "a generated hardware-configuration.nix wins over the labels" =
@@ -51,6 +68,33 @@ lib.concatMapAttrs (name: system: {
       };
     in
     config.fileSystems."/".device == "/dev/disk/by-uuid/0" && config.fileSystems."/".fsType == "btrfs";
+  "servers of two kinds fit on one board, each with a port and a user of its own" =
+    let
+      config = configure {
+        llama = true;
+        llm = true;
+        tabby = true;
+      } { };
+    in
+    lib.allUnique (
+      map (instance: instance.port) [
+        config.orin.llama.instances.main
+        config.orin.llm.instances.main
+        config.services.tabbyapi.settings.network
+      ]
+    )
+    && lib.all (user: config.users.users ? ${user}) [
+      "llama"
+      "llm"
+    ]
+    && !refuses [ "orin." ] config;
+  "tinygrad compiles kernels with the CUDA of JetPack's driver" =
+    let
+      inherit (self.nixosConfigurations.nixos) pkgs;
+      inherit (pkgs.nvidia-jetpack.cudaPackages) cuda_nvrtc;
+    in
+    lib.versions.majorMinor cuda_nvrtc.version == pkgs.nvidia-jetpack.cudaMajorMinorVersion
+    && lib.any (patch: contains "${lib.getLib cuda_nvrtc}" patch.buildPhase) pkgs.tinygrad.patches;
   "every option of ours is described" = lib.all (
     option: option.internal || option.description != null
   ) (lib.optionAttrSetToDocList self.nixosConfigurations.nixos.options.orin);

@@ -38,7 +38,14 @@ in
       )
       [
         "llama"
+        "llm"
         "tabby"
+      ];
+  "a server in a container brings Docker along, too" =
+    lib.all (flag: lib.elem "containers" (flags.enabled { ${flag} = true; }))
+      [
+        "mlc"
+        "vllm"
       ];
   "a flag that is off brings nothing" = flags.enabled { llama = false; } == [ ];
   "every implied flag is a feature" = lib.all (

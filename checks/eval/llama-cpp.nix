@@ -1,4 +1,4 @@
-# modules/llama-cpp: the units as systemd reads them, and what is refused.
+# modules/llama-cpp: the units as systemd reads them, what Prometheus is told, and what is refused.
 {
   lib,
   configure,
@@ -6,6 +6,7 @@
   gpuSandbox,
   hasLines,
   refuses,
+  scrapeTargets,
   unit,
   ...
 }:
@@ -19,20 +20,43 @@ let
   two = instances {
     chat = {
       model = "/var/lib/llama/100% qwen.gguf";
+      host = "0.0.0.0";
       apiKeyFile = "/run/secrets/keys";
       openFirewall = true;
+      memoryMax = "32G";
+      draftModel = "/var/lib/llama/small.gguf";
+      metrics = true;
       settings = {
         alias = [
           "a"
           "b"
         ];
-        metrics = true;
+        mlock = true;
         jinja = false;
       };
     };
+    coder = {
+      conflicts = [ "chat" ];
+      host = "0.0.0.0";
+      autoStart = false;
+    };
     embed.port = 8081;
+    all = {
+      port = 8082;
+      modelsDir = "/var/lib/llama";
+    };
   };
   chat = unit two "llama-cpp-chat.service";
+
+  # Everything that can be wrong, at once.
+  wrong = instances {
+    a.settings = {
+      gpu-layers = 12;
+      port = 9000;
+      jinja = true;
+    };
+    b.model = "/home/ada/m.gguf";
+  };
 in
 {
   "without instances there is one, with all of the GPU and only for this machine" = hasLines [
@@ -64,29 +88,75 @@ in
     && contains ''"--api-key-file" "/run/credentials/llama-cpp-chat.service/api-keys"'' chat;
   "settings become options" =
     contains ''"--alias" "a" "--alias" "b"'' chat
-    && contains ''"--metrics"'' chat
+    && contains ''"--mlock"'' chat
     && !contains "jinja" chat;
+  "a draft model, metrics and a cap on memory are options" =
+    contains ''"--model-draft" "/var/lib/llama/small.gguf"'' chat
+    && contains ''"--metrics"'' chat
+    && hasLines [ "MemoryMax=32G" ] chat;
+  "a folder of models takes the place of the model" =
+    let
+      text = unit two "llama-cpp-all.service";
+    in
+    contains ''"--models-dir" "/var/lib/llama"'' text
+    && contains ''-require-model" "/var/lib/llama" "'' text
+    && !contains ''"--model"'' text;
+  "an instance takes the place of those it conflicts with, on their port" =
+    let
+      text = unit two "llama-cpp-coder.service";
+    in
+    hasLines [
+      "After=network.target nvpmodel.service llama-cpp-chat.service"
+      "Conflicts=llama-cpp-chat.service"
+    ] text
+    && !contains "WantedBy" text;
+  "Prometheus scrapes those that it may, where there is one" =
+    let
+      watched =
+        configure
+          {
+            llama = true;
+            telemetry = true;
+          }
+          {
+            orin.llama.instances = {
+              main = { };
+              embed.port = 8081;
+              silent = {
+                port = 8082;
+                metrics = false;
+              };
+              secret = {
+                port = 8083;
+                apiKeyFile = "/run/secrets/keys";
+              };
+            };
+          };
+    in
+    scrapeTargets watched "llama-cpp" == {
+      main = "127.0.0.1:8080";
+      embed = "127.0.0.1:8081";
+    }
+    && contains ''"--metrics"'' (unit watched "llama-cpp-main.service")
+    && !contains ''"--metrics"'' main;
+  "the owner gets the commands" = lib.any (
+    package: lib.getName package == "llama-cpp-orin"
+  ) default.environment.systemPackages;
   "models have a place" = default.systemd.tmpfiles.settings."10-llama"."/var/lib/llama" ? d;
   "one firewall port where asked" =
     lib.intersectLists [ 8080 8081 ] two.networking.firewall.allowedTCPPorts == [ 8080 ];
   "no assertion fails" = !refuses [ "orin.llama" ] two;
 
-  "two on one port are refused" =
-    refuses [ "port 8080 is that of a and b" "instances.<name>.port" ]
-      (instances {
-        a = { };
-        b = { };
-      });
-  "a setting that has an option is refused" =
-    refuses [ "a.settings has gpu-layers, port" "set the option" ]
-      (instances {
-        a.settings = {
-          gpu-layers = 12;
-          port = 9000;
-          jinja = true;
-        };
-      });
-  "a model in a home directory is refused" = refuses [ "/home/ada/m.gguf" "move it" ] (instances {
-    a.model = "/home/ada/m.gguf";
-  });
+  "two on one port are refused" = refuses [
+    "port 8080 is that of a and b"
+    "instances.<name>.port"
+  ] wrong;
+  "a setting that has an option is refused" = refuses [
+    "a.settings has gpu-layers, port"
+    "set the option"
+  ] wrong;
+  "a model in a home directory is refused" = refuses [
+    "/home/ada/m.gguf"
+    "move it"
+  ] wrong;
 }
