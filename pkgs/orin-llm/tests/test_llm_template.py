@@ -416,7 +416,14 @@ def test_what_is_no_json_is_refused() -> None:
     deep: list[Any] = []
     for _ in range(5000):
         deep = [deep]
-    assert "is no JSON" in refusal(TEMPLATE, [{"role": "user", "content": "a", "x": deep}])
+    nested = [{"role": "user", "content": "a", "x": deep}]
+    assert "is no JSON" in refusal(TEMPLATE, nested)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)  # the worker's stays
+    try:
+        assert "is no JSON" in refusal(TEMPLATE, nested)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_the_worker_imports_little() -> None:

@@ -24,6 +24,8 @@ from orin_nn.gpu import is_gpu
 PAGE = 16
 # Positions that one block of threads attends to: whole pages.
 CHUNK = 64
+# Loads that a thread has under way at once.
+LOADS = 16
 LOG2E = 1 / log(2)
 
 
@@ -77,7 +79,7 @@ def attend(q: Tensor, cache: Tensor, place: Place) -> Tensor:
 def remember(cache: UOp, new: UOp, rows: UOp) -> UOp:
     """The kernel that puts keys and values `new` (2, kv_heads, N, d) where `rows` (N, 3) say."""
     kind, head, row, i = (UOp.range(size, axis) for axis, size in enumerate(new.shape))
-    slot = rows[row, 2].cast(dtypes.weakint)
+    slot = _within(rows[row, 2], cache.shape[2])
     stored = cache[kind, head, slot, i].store(new[kind, head, row, i])
     return stored.end(kind, head, row, i).sink(arg=KernelInfo(name="remember"))
 
@@ -118,7 +120,7 @@ def enter(
             value * scale * is_query.where(norms[0][place], norms[1][place])
             for value, place in zip(values, places, strict=True)
         )
-    position, at = (rows[row, column].cast(dtypes.weakint) for column in (1, 2))
+    position, at = _within(rows[row, 1], table.shape[1]), _within(rows[row, 2], cache.shape[2])
     cosine, sine = table[0, position, i], table[1, position, i]
     rotated = a * cosine - b * sine, b * cosine + a * sine
     stored = []
@@ -152,12 +154,14 @@ def partial_attention(parts: UOp, q: UOp, cache: UOp, rows: UOp, pages: UOp) -> 
     lane, position = page * PAGE + offset, rows[row, 1].cast(dtypes.weakint)
 
     def slot(page: UOp, offset: UOp) -> UOp:
-        return pages[row, chunk * of_chunk + page].cast(dtypes.weakint) * PAGE + offset
+        held = _within(pages[row, chunk * of_chunk + page], cache.shape[2] // PAGE)
+        return held * PAGE + offset
 
-    step, four = axis(CHUNK // 4, AxisType.REDUCE), axis(4, AxisType.UNROLL)
-    i = side * CHUNK + step * 4 + four
+    # A thread waits for sixteen loads at once: for four at a time the same took twice as long.
+    step, load = axis(CHUNK // LOADS, AxisType.REDUCE), axis(LOADS, AxisType.UNROLL)
+    i = side * CHUNK + step * LOADS + load
     key = cache[0, kv_head, slot(page, offset), i].cast(dtypes.float32)
-    score = (q[row, kv_head * group + query, i] * key).reduce(step, four, arg=Ops.ADD)
+    score = (q[row, kv_head * group + query, i] * key).reduce(step, load, arg=Ops.ADD)
     shared = UOp.placeholder((group, sides, CHUNK), dtypes.float32, 0, AddrSpace.LOCAL)
     shared = shared.after(shared[query, side, lane].store(score).end(query).barrier())
 
@@ -166,21 +170,18 @@ def partial_attention(parts: UOp, q: UOp, cache: UOp, rows: UOp, pages: UOp) -> 
         whole = sum((shared[other, part, key] for part in range(1, sides)), shared[other, 0, key])
         return (chunk * CHUNK + key <= position).where(whole * LOG2E, -1e30)
 
-    step, four = axis(CHUNK // 4, AxisType.REDUCE), axis(4, AxisType.UNROLL)
-    largest = scores(step * 4 + four).reduce(step, four, arg=Ops.MAX)
-    each = axis(of_chunk, AxisType.REDUCE)
-    step, four = axis(PAGE // 4, AxisType.REDUCE), axis(4, AxisType.UNROLL)
+    step, load = axis(CHUNK // LOADS, AxisType.REDUCE), axis(LOADS, AxisType.UNROLL)
+    largest = scores(step * LOADS + load).reduce(step, load, arg=Ops.MAX)
+    each, load = axis(of_chunk, AxisType.REDUCE), axis(PAGE, AxisType.UNROLL)
     # Of a chunk in the future every weight would be 1.
-    weight = (scores(each * PAGE + step * 4 + four) - largest.maximum(-1e29)).exp2()
+    weight = (scores(each * PAGE + load) - largest.maximum(-1e29)).exp2()
     component = lane * sides + side
-    value = cache[1, kv_head, slot(each, step * 4 + four), component].cast(dtypes.float32)
+    value = cache[1, kv_head, slot(each, load), component].cast(dtypes.float32)
     head = kv_head * group + other
     stored = (
-        parts[row, chunk, head, component].store(
-            (weight * value).reduce(each, step, four, arg=Ops.ADD)
-        ),
+        parts[row, chunk, head, component].store((weight * value).reduce(each, load, arg=Ops.ADD)),
         parts[row, chunk, head, head_dim].store(largest),
-        parts[row, chunk, head, head_dim + 1].store(weight.reduce(each, step, four, arg=Ops.ADD)),
+        parts[row, chunk, head, head_dim + 1].store(weight.reduce(each, load, arg=Ops.ADD)),
     )
     ended = UOp.group(*stored).end(row, chunk, kv_head, page, offset, side, other)
     return ended.sink(arg=KernelInfo(name="partial_attention", opts_to_apply=()))
@@ -204,6 +205,12 @@ def join(out: UOp, parts: UOp) -> UOp:
         sums = (weight * parts[row, chunk, head, head_dim + 1]).reduce(chunk, arg=Ops.ADD)
     stored = out[row, head * head_dim + lane].store(total / sums).end(row, head, lane)
     return stored.sink(arg=KernelInfo(name="join_attention", opts_to_apply=()))
+
+
+def _within(value: UOp, size: int) -> UOp:
+    """`value` as an index of an axis of `size`. Of one that could be anything tinygrad computes the
+    place in 64 bits, with a division for every load, and joins no loads."""
+    return value.maximum(0).minimum(size - 1).cast(dtypes.weakint)
 
 
 def _axes() -> Callable[[int, AxisType], UOp]:

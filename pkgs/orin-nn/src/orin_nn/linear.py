@@ -13,7 +13,7 @@ from orin_core.cli import UserError
 from orin_nn.cpu.product import product
 from orin_nn.cpu.program import runs_c
 from orin_nn.formats import FORMATS, Format
-from orin_nn.gemm import choose, gemm
+from orin_nn.gemm import M, choose, gemm
 from orin_nn.gguf.model import TensorInfo
 from orin_nn.gpu import is_gpu
 from orin_nn.matvec import fits, matvec
@@ -72,7 +72,9 @@ class Linear:
                 return matvec(x, self.planes, self.form, residual, gated)
             y = _gated(matvec(x, self.planes, self.form))
             return y if residual is None else (y + residual).contiguous()
-        dtype = dtypes.float16 if gpu else dtypes.float32
+        dtype, count = dtypes.float16 if gpu else dtypes.float32, x.shape[0]
+        if gpu:  # to whole tiles
+            x = x.pad(((0, -count % M), (0, 0)))
         x = x.cast(dtype).contiguous()
         # After `x`: else tinygrad expands every matrix of a model first, and holds them together.
         planes = [Tensor(plane.uop.after(x.uop)) for plane in self.planes]
@@ -81,9 +83,12 @@ class Linear:
             y = gemm(x, weight, dtypes.float32)
         else:
             y = x.dot(weight.T, dtype=dtypes.float32)
+        y = y[:count]
         if gated:
             y = _gated(y)
-        return y if residual is None else (y + residual).contiguous()
+        if residual is not None:
+            return (y + residual).contiguous()
+        return y if gated or count == x.shape[0] else y.contiguous()
 
     def rows(self, indices: Tensor) -> Tensor:
         """The rows at `indices` (T): (T, K) in float32."""

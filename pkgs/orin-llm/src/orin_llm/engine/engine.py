@@ -22,14 +22,18 @@ from orin_nn.transformer import Transformer
 
 log = logging.getLogger(__name__)
 
+# Without requests for so long, the next one will not wait for what is done meanwhile.
+QUIET_S = 2.0
+
+Make = Callable[[], tuple[Transformer, list[Callable[[], None]]]]
+
 
 class LiveEngine:
-    """An `orin_llm.engine.request.Engine` on the model that `make` returns, in the engine's thread:
-    tinygrad is used by one alone. Raises what `make` raises."""
+    """An `orin_llm.engine.request.Engine` on the model that `make` returns, with what may be done
+    when there is nothing else to do. All of it runs in the engine's thread, since tinygrad is used
+    by one alone. Raises what `make` raises."""
 
-    def __init__(
-        self, make: Callable[[], Transformer], *, max_running: int, max_waiting: int
-    ) -> None:
+    def __init__(self, make: Make, *, max_running: int, max_waiting: int) -> None:
         self.max_running, self._max_waiting = max_running, max_waiting
         # New sequences; None only wakes the thread, which waits here while there is nothing to do.
         self._inbox: queue.SimpleQueue[list[Sequence] | None] = queue.SimpleQueue()
@@ -37,6 +41,7 @@ class LiveEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: str | None = None
         self._closing = False
+        self._spare: list[Callable[[], None]] = []
         made: Future[Transformer] = Future()
         arguments = (make, made)
         self._thread = threading.Thread(
@@ -91,11 +96,11 @@ class LiveEngine:
         self._open.update((sequence.stream, sequence) for sequence in sequences)
         self._inbox.put(list(sequences))
 
-    def _live(self, make: Callable[[], Transformer], made: Future[Transformer]) -> None:
+    def _live(self, make: Make, made: Future[Transformer]) -> None:
         # tinygrad's cache on disk answers only the thread that opened it, which chose the device.
         helpers._db_connection = None
         try:
-            model = make()
+            model, self._spare = make()
         except Exception as error:
             made.set_exception(error)
             return
@@ -118,6 +123,11 @@ class LiveEngine:
 
     def _receive(self) -> None:
         """Take what is new; wait for it when there is nothing else to do."""
+        while self._scheduler.is_idle and self._spare and self._inbox.empty():
+            try:
+                self._scheduler.add(self._inbox.get(timeout=QUIET_S) or [])
+            except queue.Empty:
+                self._spare.pop(0)()
         if self._scheduler.is_idle:
             self._scheduler.add(self._inbox.get() or [])
         while not self._inbox.empty():

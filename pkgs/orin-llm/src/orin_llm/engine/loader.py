@@ -16,8 +16,12 @@ from orin_nn.gguf.header import read_header
 from orin_nn.gguf.model import TensorInfo
 from orin_nn.gguf.size import cache_bytes, memory_needed
 from orin_nn.gguf.tensors import read_tensor
-from orin_nn.transformer import Transformer
+from orin_nn.transformer import SHORTEST, Transformer
 
+Warm = Callable[[], None]
+
+# Steps of longer contexts are compiled when they first come.
+LONGEST = 8192
 # By default the cache holds so many of the longest sequences: more than one can run, and what they
 # have in common stays.
 SEQUENCES = 4
@@ -33,7 +37,8 @@ def load(
     max_waiting: int,
     tick: Callable[[str], None] = lambda what: None,
 ) -> LiveEngine:
-    """An engine for the model in a GGUF file, ready to answer at once.
+    """An engine for the model in a GGUF file, ready to answer. The steps of longer contexts are
+    compiled when nothing is asked for, or when they are needed.
 
     `context` is cut to what the model was trained with. `cache_tokens` are the positions of keys
     and values that all sequences and the prefix cache share. `tick` hears what is being done.
@@ -54,33 +59,43 @@ def load(
     def read(tensor: TensorInfo) -> NDArray[np.uint8]:
         return read_tensor(header, tensor.name)
 
-    def make() -> Transformer:
+    def make() -> tuple[Transformer, list[Warm]]:
         tick("reading weights")
         with fitting(str(path), remedy):
             model = Transformer(header, read, device, context, 1 + -(-positions // PAGE))
-            warm_up(model, max_running, tick)
-        return model
+            first, later = steps(model, max_running)
+            for index, warm in enumerate(first):
+                tick(f"compiling {index + 1} of {len(first)}")
+                warm()
+        return model, later
 
     return LiveEngine(make, max_running=max_running, max_waiting=max_waiting)
 
 
-def warm_up(model: Transformer, max_running: int, tick: Callable[[str], None]) -> None:
-    """Compile and capture the steps of short contexts; longer ones are when they first come.
+def steps(model: Transformer, max_running: int) -> tuple[list[Warm], list[Warm]]:
+    """What compiles and captures the steps that there can be: of the shortest context, and of those
+    up to LONGEST, which can wait until there is time."""
+    decoding = [(size, size) for size in _powers(1, 2 * max_running)]
+    reading = [(size, 1) for size in PIECES]
+    contexts = _powers(SHORTEST, 2 * min(model.context, LONGEST))
+    warms: list[list[Warm]] = [
+        [
+            partial(_fill, model, tokens, sequences, min(context, model.context))
+            for tokens, sequences in decoding + reading
+            if tokens == sequences or tokens <= context
+        ]
+        for context in contexts
+    ]
+    return warms[0], [warm for later in warms[1:] for warm in later]
 
-    The second run of a graph is captured, the third replays it.
-    """
-    steps = [partial(_fill, model, size, 1) for size in PIECES if size <= model.context]
-    size = 1
-    while size < 2 * max_running:
-        steps.append(partial(_fill, model, size, size))
-        size *= 2
-    for index, step in enumerate(steps):
-        tick(f"compiling {index + 1} of {len(steps)}")
-        step()
-        step()
+
+def _powers(first: int, end: int) -> list[int]:
+    powers = [first]
+    while 2 * powers[-1] < end:
+        powers.append(2 * powers[-1])
+    return powers
 
 
-def _fill(model: Transformer, tokens: int, sequences: int) -> None:
+def _fill(model: Transformer, tokens: int, sequences: int, context: int) -> None:
     """A step of nothing but what fills up."""
-    answer = model.step([0] * tokens, [-1] * tokens, [[]] * sequences, min(tokens, model.context))
-    answer.tokens()
+    model.step([0] * tokens, [-1] * tokens, [[]] * sequences, context).tokens()

@@ -76,6 +76,10 @@ def main() -> None:
             request = json.loads(connection.recv_bytes())
         except EOFError:
             return
+        except RecursionError:  # a caller may have raised its own limit
+            error = {"error": "the conversation is no JSON for it: nested too deeply"}
+            connection.send_bytes(json.dumps(error).encode())
+            continue
         # SIGPROF ends the process, even inside of one long operation.
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
