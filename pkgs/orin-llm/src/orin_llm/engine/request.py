@@ -126,8 +126,9 @@ class Engine(Protocol):
         """A stream a request, all or none. Raises QueueFullError and ClosedError."""
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """(prompts, dim): of each prompt the normalized last layer, pooled as the model wants it,
-        not scaled to length 1. Raises QueueFullError and ClosedError."""
+        """(prompts, dim): of each prompt the last layer at its last token, as Qwen3-Embedding
+        wants it, normalized by the model's RMSNorm and not to length 1. Raises QueueFullError and
+        ClosedError."""
 
     def stats(self) -> Stats: ...
 
