@@ -1,5 +1,6 @@
 """What an engine's clock is asked and when, what it occupies, and whose turn it is."""
 
+import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -47,6 +48,7 @@ def test_a_step_may_have_several_results() -> None:
 
 
 def test_memory_is_what_the_step_touches_and_is_given_back() -> None:
+    gc.collect()  # what earlier tests left
     x = ramp()
     before = occupied()
     # Two kernels: the sum's result is the product's operand.

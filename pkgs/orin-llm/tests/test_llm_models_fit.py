@@ -1,5 +1,6 @@
 """download-model fit: estimates against measured memory, and headers of every kind."""
 
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,7 @@ def loaded(path: Path) -> tuple[object, int]:
 
     from orin_nn.transformer import Transformer
 
+    gc.collect()  # what earlier tests left
     before = GlobalCounters.mem_used
     header = read_header(path)
     model = Transformer(header, lambda info: read_tensor(header, info.name), "CPU", CONTEXT)
@@ -94,6 +96,7 @@ def test_a_prompt_takes_the_estimated_activations(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     write_random(path, replace(TINY_QWEN3, context=CONTEXT), "F16")
     found = needs([path])
+    gc.collect()  # what earlier tests left
     before = GlobalCounters.mem_used
     model, _ = loaded(path)
     pages = [list(range(1, 1 + CONTEXT // PAGE))]
