@@ -170,16 +170,15 @@ def test_a_full_queue() -> None:
     engine = FakeEngine(step=0.01, max_running=1, max_waiting=1, context=10**6)
     with serve(engine, Settings(queue=1)) as served:
         body = {"prompt": "a", "max_tokens": 10_000, "stream": True}
-        with (
-            served.http.stream("POST", "/v1/completions", json=body) as running,
-            served.http.stream("POST", "/v1/completions", json=body) as waiting,
-        ):
-            assert running.status_code == waiting.status_code == 200
-            answer = served.http.post("/v1/completions", json=body)
-            assert error(answer, 429)["code"] == "rate_limit_exceeded"
-            assert int(answer.headers["retry-after"]) >= 1
-            with pytest.raises(openai.RateLimitError):
-                served.openai.completions.create(model="tiny", prompt="a")
+        with served.http.stream("POST", "/v1/completions", json=body) as running:
+            assert until(lambda: engine.stats().running == 1)
+            with served.http.stream("POST", "/v1/completions", json=body) as waiting:
+                assert running.status_code == waiting.status_code == 200
+                answer = served.http.post("/v1/completions", json=body)
+                assert error(answer, 429)["code"] == "rate_limit_exceeded"
+                assert int(answer.headers["retry-after"]) >= 1
+                with pytest.raises(openai.RateLimitError):
+                    served.openai.completions.create(model="tiny", prompt="a")
         assert served.idle()
 
 
