@@ -74,7 +74,7 @@ class RequestLog:
             await self._app(scope, receive, answer)
         except ClientGoneError:
             record.outcome.append("client gone")
-        except Exception:
+        except Exception:  # a bug: all of it is logged, and the client gets an error
             log.exception("request %s failed", record.id)
             if status:  # half an answer: closing the connection tells that
                 raise

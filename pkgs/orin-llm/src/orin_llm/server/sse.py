@@ -98,7 +98,7 @@ class EventStream(Response):
             return errors.of_engine(error)
         except ClientGoneError:
             raise
-        except Exception:
+        except Exception:  # a bug: all of it is logged, and the client gets an error
             log.exception("request %s failed", record_of(scope).id)
             return errors.internal()
         return None
